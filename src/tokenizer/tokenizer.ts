@@ -1,0 +1,21 @@
+/** What the rest of winnow knows of a tokenizer. Token ids fit in 31 bits; bit 31 of a stored token says "carries loss". */
+
+import type { Turn } from '../dataset/record.ts'
+
+/** Set on a stored token that carries loss (a response token, its end-of-turn token included). */
+export const TRAINED_BIT = 0x80000000
+export const TOKEN_MASK = 0x7fffffff
+
+export interface Tokenizer {
+  /** Number of ids: every id is below it. */
+  readonly vocabularySize: number
+  /** sha256 of tokenizer.json, hex: part of the key of everything computed from its ids. */
+  readonly hash: string
+  /** Ids of plain text, without special tokens added. */
+  encode(text: string): Uint32Array
+  decode(ids: ArrayLike<number>): string
+  /** A record's tokens in order, trained ones marked with TRAINED_BIT. */
+  encodeTurns(turns: readonly Turn[]): Uint32Array
+  /** tokenizer.json, for saving. */
+  toJSON(): string
+}
