@@ -1,0 +1,217 @@
+/** Lowers a graph of tensors to an ONNX graph for one kind of device. */
+
+import type { Dim, Shape } from '../shape.ts'
+import { reachable, type Tensor } from '../tensor.ts'
+import type { Attributes, OnnxGraph, OnnxInitializer, OnnxNode, OnnxType, OnnxValue } from './protobuf.ts'
+
+/** `gpu`: webgpu, where 64-bit integers and some contributed operators do not exist. */
+export type LoweringTarget = 'cpu' | 'gpu'
+
+interface Names {
+  next: number
+}
+
+export class Lowering {
+  readonly target: LoweringTarget
+  readonly nodes_: OnnxNode[] = []
+  readonly initializers: OnnxInitializer[] = []
+  private readonly names: Names
+  private readonly parent?: Lowering
+  private readonly cache = new Map<string, string>()
+  private readonly dims: ReadonlyMap<string, { input: string; axis: number }>
+
+  constructor(target: LoweringTarget, dims: ReadonlyMap<string, { input: string; axis: number }>, parent?: Lowering) {
+    this.target = target
+    this.dims = dims
+    this.parent = parent
+    this.names = parent?.names ?? { next: 0 }
+  }
+
+  fresh(prefix: string): string {
+    return `${prefix}_${this.names.next++}`
+  }
+
+  /** Emits one node with several outputs. */
+  nodes(
+    operator: string,
+    inputs: readonly string[],
+    outputs: number,
+    attributes: Attributes = {},
+    domain = '',
+  ): string[] {
+    const names = Array.from({ length: outputs }, () => this.fresh(operator))
+    this.nodes_.push({ operator, domain, inputs, outputs: names, attributes })
+    return names
+  }
+
+  node(operator: string, inputs: readonly string[], attributes: Attributes = {}, domain = ''): string {
+    return this.nodes(operator, inputs, 1, attributes, domain)[0]
+  }
+
+  /** A node of ONNX Runtime's contributed operators. */
+  contributed(operator: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    return this.node(operator, inputs, attributes, 'com.microsoft')
+  }
+
+  constant(data: Float32Array | Int32Array | BigInt64Array, shape: readonly number[]): string {
+    const name = this.fresh('constant')
+    const type: OnnxType = data instanceof Float32Array ? 'float32' : data instanceof Int32Array ? 'int32' : 'int64'
+    this.initializers.push({ name, type, shape, data })
+    return name
+  }
+
+  /** A float32 scalar, shared by all its users. */
+  scalar(value: number): string {
+    return this.once(`scalar ${value}`, () => this.constant(Float32Array.of(value), []))
+  }
+
+  /** A vector of 64-bit integers, as axes and sizes are given in ONNX; shared by all its users. */
+  int64(values: readonly number[]): string {
+    return this.once(`int64 ${values.join()}`, () => this.constant(BigInt64Array.from(values, BigInt), [values.length]))
+  }
+
+  /** What `make` emits, once for each key; a subgraph sees what its parent has made. */
+  once(key: string, make: () => string): string {
+    for (let scope: Lowering | undefined = this; scope !== undefined; scope = scope.parent) {
+      const known = scope.cache.get(key)
+      if (known !== undefined) return known
+    }
+    const name = make()
+    this.cache.set(key, name)
+    return name
+  }
+
+  /** A shape as a vector of 64-bit integers: constant where all dimensions but one are known, computed where not. */
+  shape(shape: Shape): string {
+    const named = shape.filter((dim) => typeof dim === 'string')
+    if (named.length === 0) return this.int64(shape as number[])
+    return this.once(`shape ${shape.join()}`, () =>
+      this.node(
+        'Concat',
+        shape.map((dim) => this.dimension(dim)),
+        { axis: 0 },
+      ),
+    )
+  }
+
+  /** A shape to reshape to: -1 may stand for its only named dimension. */
+  reshapeTarget(shape: Shape): string {
+    const named = shape.filter((dim) => typeof dim === 'string')
+    return named.length === 1 ? this.int64(shape.map((dim) => (typeof dim === 'string' ? -1 : dim))) : this.shape(shape)
+  }
+
+  /** One dimension as a vector of one 64-bit integer, read off the graph input that has it. */
+  dimension(dim: Dim): string {
+    if (typeof dim === 'number') return this.int64([dim])
+    return this.once(`dimension ${dim}`, () => {
+      const parts = dim.split('*')
+      if (parts.length > 1) {
+        return parts
+          .map((part) => this.dimension(/^\d+$/.test(part) ? Number(part) : part))
+          .reduce((a, b) => this.node('Mul', [a, b]))
+      }
+      const source = this.dims.get(dim)
+      if (source === undefined) throw new Error(`lowering: no graph input has the dimension '${dim}'`)
+      return this.node('Shape', [source.input], { start: source.axis, end: source.axis + 1 })
+    })
+  }
+
+  /** alpha A B with either side transposed; 2-D products are Gemm, batched ones FusedMatMul where it exists. */
+  matmul(
+    a: string,
+    b: string,
+    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number },
+  ): string {
+    const { rank, transposeA = false, transposeB = false, alpha = 1 } = options
+    if (rank === 2) {
+      return this.node('Gemm', [a, b], {
+        transA: Number(transposeA),
+        transB: Number(transposeB),
+        alpha: { float: alpha },
+      })
+    }
+    if (this.target === 'cpu') {
+      const attributes = { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } }
+      return this.contributed('FusedMatMul', [a, b], attributes)
+    }
+    const swap = Array.from({ length: rank }, (_, i) => (i < rank - 2 ? i : 2 * rank - 3 - i))
+    const side = (name: string, transposed: boolean) =>
+      transposed ? this.node('Transpose', [name], { perm: swap }) : name
+    const result = this.node('MatMul', [side(a, transposeA), side(b, transposeB)])
+    return alpha === 1 ? result : this.node('Mul', [result, this.scalar(alpha)])
+  }
+
+  /** x * sigmoid(x) */
+  silu(x: string): string {
+    if (this.target === 'cpu') return this.contributed('QuickGelu', [x], { alpha: { float: 1 } })
+    return this.node('Mul', [x, this.node('Sigmoid', [x])])
+  }
+
+  /** Sum over the last axis, kept as an axis of 1. */
+  rowSum(x: string): string {
+    return this.node('ReduceSum', [x, this.int64([-1])], { keepdims: 1 })
+  }
+
+  /** A body for Scan or Loop. `build` gets the inner lowering and returns its outputs. */
+  subgraph(
+    inputs: { type: OnnxType; shape: Shape }[],
+    build: (inner: Lowering, names: string[]) => OnnxValue[],
+  ): OnnxGraph {
+    const inner = new Lowering(this.target, this.dims, this)
+    const values: OnnxValue[] = inputs.map((value) => ({ ...value, name: this.fresh('item') }))
+    const outputs = build(
+      inner,
+      values.map((value) => value.name),
+    )
+    return { name: this.fresh('body'), nodes: inner.nodes_, initializers: inner.initializers, inputs: values, outputs }
+  }
+}
+
+/** The ONNX graph that computes `outputs`; its inputs are the graph inputs reached, by name. */
+export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarget): OnnxGraph {
+  const nodes = reachable(Object.values(outputs))
+  const inputs = nodes.filter((node) => node.name !== undefined)
+  const dims = new Map<string, { input: string; axis: number }>()
+  for (const node of inputs) {
+    node.outputs[0].shape.forEach((dim, axis) => {
+      if (typeof dim === 'string' && !dims.has(dim)) dims.set(dim, { input: node.name as string, axis })
+    })
+  }
+  const lowering = new Lowering(target, dims)
+  const names = new Map<Tensor, string>()
+  for (const node of nodes) {
+    if (node.name !== undefined) {
+      names.set(node.outputs[0], node.name)
+      continue
+    }
+    if (!node.lower) throw new Error(`lowering: operator '${node.operator}' has no ONNX form`)
+    const results = node.lower(
+      lowering,
+      node.inputs.map((tensor) => names.get(tensor) as string),
+    )
+    node.outputs.forEach((tensor, i) => {
+      names.set(tensor, results[i])
+    })
+  }
+  const graphOutputs = Object.entries(outputs).map(([name, tensor]) => {
+    lowering.nodes_.push({
+      operator: 'Identity',
+      domain: '',
+      inputs: [names.get(tensor) as string],
+      outputs: [name],
+      attributes: {},
+    })
+    return { name, type: tensor.dtype, shape: tensor.shape }
+  })
+  return {
+    name: 'winnow',
+    nodes: lowering.nodes_,
+    initializers: lowering.initializers,
+    inputs: inputs.map((node) => ({
+      name: node.name as string,
+      type: node.outputs[0].dtype,
+      shape: node.outputs[0].shape,
+    })),
+    outputs: graphOutputs,
+  }
+}

@@ -1,0 +1,55 @@
+/** Rows by index: the embedding look-up, and the scatter that is its gradient. */
+
+import { size } from '../interpreter.ts'
+import { type Dim, dimValue, formatShape } from '../shape.ts'
+import { apply, type Tensor } from '../tensor.ts'
+
+/** Rows of table [n, d] at `indices` [m] (int32): [m, d]. */
+export function gatherRows(table: Tensor, indices: Tensor): Tensor {
+  if (table.shape.length !== 2 || indices.shape.length !== 1 || indices.dtype !== 'int32') {
+    throw new Error(
+      `gatherRows: expected [n, d] and int32 [m], found ${formatShape(table.shape)} and ${indices.dtype} ${formatShape(indices.shape)}`,
+    )
+  }
+  const [n, d] = table.shape
+  return apply({
+    operator: 'gatherRows',
+    inputs: [table, indices],
+    types: [{ shape: [indices.shape[0], d], dtype: table.dtype }],
+    interpret: ([values, at]) => {
+      const width = values.shape[1]
+      const data = new Float64Array(at.data.length * width)
+      at.data.forEach((row, i) => {
+        data.set(values.data.subarray(row * width, (row + 1) * width), i * width)
+      })
+      return [{ shape: [at.data.length, width], data }]
+    },
+    gradient: ([upstream]) => [scatterRows(upstream as Tensor, indices, n), undefined],
+    lower: (lowering, inputs) => [lowering.node('Gather', inputs, { axis: 0 })],
+  })[0]
+}
+
+/** Zeros [n, d] with updates [m, d] added at rows `indices` [m]; repeated indices add up, in order. */
+export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
+  const d = updates.shape[1]
+  return apply({
+    operator: 'scatterRows',
+    inputs: [updates, indices],
+    types: [{ shape: [n, d], dtype: updates.dtype }],
+    interpret: ([values, at], dims) => {
+      const width = values.shape[1]
+      const shape = [dimValue(n, dims), width]
+      const data = new Float64Array(size(shape))
+      at.data.forEach((row, i) => {
+        for (let j = 0; j < width; j++) data[row * width + j] += values.data[i * width + j]
+      })
+      return [{ shape, data }]
+    },
+    gradient: ([upstream]) => [gatherRows(upstream as Tensor, indices), undefined],
+    lower: (lowering, [values, at]) => {
+      const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape([n, d])])
+      const column = lowering.node('Unsqueeze', [lowering.node('Cast', [at], { to: 7 }), lowering.int64([1])])
+      return [lowering.node('ScatterND', [zeros, column, values], { reduction: 'add' })]
+    },
+  })[0]
+}

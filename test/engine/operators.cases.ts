@@ -1,0 +1,179 @@
+/** One case per operator and variant: the graph, its inputs, and the tolerance of float32 devices against the float64 oracle. */
+
+import { causalAttention, rotary } from '../../src/engine/operators/attention.ts'
+import * as elementwise from '../../src/engine/operators/elementwise.ts'
+import { gatherRows, scatterRows } from '../../src/engine/operators/index.ts'
+import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
+import { tokenNll } from '../../src/engine/operators/loss.ts'
+import { matmul } from '../../src/engine/operators/matmul.ts'
+import { rmsNorm } from '../../src/engine/operators/normalise.ts'
+import { mean, sum, sumOfSquares, sumTo } from '../../src/engine/operators/reduce.ts'
+import type { Shape } from '../../src/engine/shape.ts'
+import { constant, type Tensor } from '../../src/engine/tensor.ts'
+
+export interface Case {
+  name: string
+  /** Inputs a, b, c … by declared shape; names stand for the sizes in `dims`. Values: normal, or positive. */
+  inputs: Record<string, { shape: Shape; positive?: boolean; below?: number }>
+  dims?: Record<string, number>
+  build: (inputs: Record<string, Tensor>) => Tensor
+  /** Absolute tolerance of a float32 device. Default 1e-5. */
+  tolerance?: number
+  /** Without a gradient rule, and why. */
+  noGradient?: string
+}
+
+const batched = { batch: 2, length: 3 }
+
+export const cases: Case[] = [
+  { name: 'add', inputs: { a: { shape: [2, 3] }, b: { shape: [2, 3] } }, build: ({ a, b }) => elementwise.add(a, b) },
+  {
+    name: 'add, broadcast both ways',
+    inputs: { a: { shape: [2, 1, 3] }, b: { shape: [4, 1] } },
+    build: ({ a, b }) => elementwise.add(a, b),
+  },
+  {
+    name: 'subtract, broadcast',
+    inputs: { a: { shape: [3] }, b: { shape: [2, 3] } },
+    build: ({ a, b }) => elementwise.subtract(a, b),
+  },
+  {
+    name: 'multiply, broadcast',
+    inputs: { a: { shape: [2, 3] }, b: { shape: [2, 1] } },
+    build: ({ a, b }) => elementwise.multiply(a, b),
+  },
+  { name: 'multiply by itself', inputs: { a: { shape: [5] } }, build: ({ a }) => elementwise.multiply(a, a) },
+  {
+    name: 'divide, broadcast',
+    inputs: { a: { shape: [2, 3] }, b: { shape: [3], positive: true } },
+    build: ({ a, b }) => elementwise.divide(a, b),
+  },
+  {
+    name: 'minimum',
+    inputs: { a: { shape: [6] }, b: { shape: [6] } },
+    build: ({ a, b }) => elementwise.minimum(a, b),
+    noGradient: 'used outside the differentiated part only',
+  },
+  { name: 'scale', inputs: { a: { shape: [2, 2] } }, build: ({ a }) => elementwise.scale(a, -1.5) },
+  { name: 'negate', inputs: { a: { shape: [4] } }, build: ({ a }) => elementwise.negate(a) },
+  { name: 'exp', inputs: { a: { shape: [4] } }, build: ({ a }) => elementwise.exp(a) },
+  { name: 'log', inputs: { a: { shape: [4], positive: true } }, build: ({ a }) => elementwise.log(a) },
+  { name: 'sqrt', inputs: { a: { shape: [4], positive: true } }, build: ({ a }) => elementwise.sqrt(a) },
+  { name: 'sigmoid', inputs: { a: { shape: [5] } }, build: ({ a }) => elementwise.sigmoid(a) },
+  { name: 'swiglu', inputs: { a: { shape: ['batch', 6] } }, dims: batched, build: ({ a }) => elementwise.swiglu(a) },
+  { name: 'sum of everything', inputs: { a: { shape: [2, 3] } }, build: ({ a }) => sum(a) },
+  { name: 'sum over a middle axis', inputs: { a: { shape: [2, 3, 4] } }, build: ({ a }) => sum(a, { axes: [1] }) },
+  {
+    name: 'sum over two axes, kept',
+    inputs: { a: { shape: ['batch', 3, 4] } },
+    dims: batched,
+    build: ({ a }) => sum(a, { axes: [0, -1], keepDims: true }),
+  },
+  { name: 'mean', inputs: { a: { shape: [2, 5] } }, build: ({ a }) => mean(a, { axes: [1] }) },
+  { name: 'sumTo', inputs: { a: { shape: [2, 3, 4] } }, build: ({ a }) => sumTo(a, [3, 1]) },
+  {
+    name: 'sumOfSquares',
+    inputs: { a: { shape: [2, 3] }, b: { shape: [4] } },
+    build: ({ a, b }) => sumOfSquares([a, b]),
+    noGradient: 'used on gradients only',
+  },
+  {
+    name: 'reshape with one named dimension',
+    inputs: { a: { shape: ['batch', 6] } },
+    dims: batched,
+    build: ({ a }) => reshape(a, ['batch', 2, 3]),
+  },
+  {
+    name: 'reshape with two named dimensions',
+    inputs: { a: { shape: ['batch', 'length', 6] } },
+    dims: batched,
+    build: ({ a }) => reshape(elementwise.exp(reshape(a, ['batch*length', 6])), ['batch', 'length', 2, 3]),
+  },
+  {
+    name: 'transpose',
+    inputs: { a: { shape: ['batch', 'length', 4] } },
+    dims: batched,
+    build: ({ a }) => transpose(a, [2, 0, 1]),
+  },
+  {
+    name: 'split, all parts used',
+    inputs: { a: { shape: [2, 7] } },
+    build: ({ a }) => {
+      const [x, y, z] = split(a, [2, 3, 2], 1)
+      return concat([elementwise.multiply(z, x), elementwise.exp(y)], 1)
+    },
+  },
+  { name: 'split, one part used', inputs: { a: { shape: [2, 5] } }, build: ({ a }) => split(a, [2, 3], -1)[1] },
+  {
+    name: 'concat',
+    inputs: { a: { shape: [2, 1, 3] }, b: { shape: [2, 2, 3] } },
+    build: ({ a, b }) => concat([a, b, a], 1),
+  },
+  { name: 'broadcastTo', inputs: { a: { shape: [3, 1] } }, build: ({ a }) => broadcastTo(a, [2, 3, 4]) },
+  {
+    name: 'constant',
+    inputs: { a: { shape: [3] } },
+    build: ({ a }) => elementwise.multiply(a, constant(Float32Array.of(1, 2, 3), [3])),
+  },
+  ...[false, true].flatMap((transposeA) =>
+    [false, true].flatMap((transposeB): Case[] => [
+      {
+        name: `matmul${transposeA ? ', a transposed' : ''}${transposeB ? ', b transposed' : ''}`,
+        inputs: { a: { shape: transposeA ? [4, 'batch'] : ['batch', 4] }, b: { shape: transposeB ? [5, 4] : [4, 5] } },
+        dims: batched,
+        build: ({ a, b }) => matmul(a, b, { transposeA, transposeB, alpha: 0.5 }),
+      },
+      {
+        name: `batched matmul${transposeA ? ', a transposed' : ''}${transposeB ? ', b transposed' : ''}`,
+        inputs: {
+          a: { shape: transposeA ? ['batch', 2, 4, 3] : ['batch', 2, 3, 4] },
+          b: { shape: transposeB ? ['batch', 2, 5, 4] : ['batch', 2, 4, 5] },
+        },
+        dims: batched,
+        build: ({ a, b }) => matmul(a, b, { transposeA, transposeB, alpha: 2 }),
+      },
+    ]),
+  ),
+  {
+    name: 'gatherRows',
+    inputs: { a: { shape: [5, 3] }, at: { shape: ['batch'], below: 5 } },
+    dims: { batch: 7 },
+    build: ({ a, at }) => gatherRows(a, at),
+  },
+  {
+    name: 'scatterRows with repeated rows',
+    inputs: { a: { shape: ['batch', 3] }, at: { shape: ['batch'], below: 3 } },
+    dims: { batch: 7 },
+    build: ({ a, at }) => scatterRows(a, at, 4),
+  },
+  {
+    name: 'rmsNorm',
+    inputs: { a: { shape: ['batch', 6] }, g: { shape: [6] } },
+    dims: batched,
+    build: ({ a, g }) => rmsNorm(a, g, 1e-5),
+  },
+  {
+    name: 'rotary',
+    inputs: { a: { shape: ['batch', 2, 'length', 6] } },
+    dims: batched,
+    build: ({ a }) => rotary(a, { maxLength: 5, theta: 100 }),
+  },
+  {
+    name: 'causalAttention',
+    inputs: {
+      q: { shape: ['batch', 2, 'length', 4] },
+      k: { shape: ['batch', 2, 'length', 4] },
+      v: { shape: ['batch', 2, 'length', 4] },
+    },
+    dims: { batch: 2, length: 5 },
+    build: ({ q, k, v }) => causalAttention(q, k, v, 0.5),
+  },
+  ...[1, 3].map(
+    (chunks): Case => ({
+      name: `tokenNll, ${chunks} chunk${chunks > 1 ? 's' : ''}`,
+      inputs: { h: { shape: ['labels', 4] }, w: { shape: [7, 4] }, t: { shape: ['labels'], below: 7 } },
+      dims: { labels: 6 },
+      build: ({ h, w, t }) => tokenNll(h, w, t, chunks),
+    }),
+  ),
+]
