@@ -1,0 +1,123 @@
+/** What the report page is made of: plain data, as it lies in a run directory. Nothing here reads files. */
+
+import type { Fault } from '../errors.ts'
+import { WinnowError } from '../errors.ts'
+
+export interface ReportData {
+  /** Heading of the page, for example the pool's file name. */
+  title: string
+  /** The command as it was typed. */
+  command: string
+  /** When the run ended, ISO 8601. Shown as it is. */
+  finishedAt?: string
+  run: RunFacts
+  rows: ReportRows
+  /** Absent for methods without clusters: their section is left out. */
+  clusters?: ReportClusters
+  /** Absent for methods without trajectories: their section is left out. */
+  trajectories?: ReportTrajectories
+  /** Rows in the pool that could not be scored and so were kept out of the draw. */
+  quarantined?: { count: number; shown: readonly { row: number; reason: string; file?: string; line?: number }[] }
+  /** Rows of the input that could not be read and are not in the pool. */
+  bad?: { count: number; shown: readonly Fault[] }
+  warnings: readonly string[]
+  /** Texts of the rows that the page shows: those named by `shownRows`. A row without one is shown without text. */
+  texts: ReadonlyMap<number, string>
+}
+
+export interface RunFacts {
+  /** Name in the method registry: `s2l`, `random`, … */
+  method: string
+  /** Options of the method as used, defaults included. */
+  options?: Readonly<Record<string, string | number | boolean>>
+  /** The budget as asked for: `30%`, `5000`, `2Mtok`. */
+  budget: string
+  seed: number
+  /** Device that ran the proxy: `cpu`, `webgpu`, … */
+  device?: string
+  proxy?: ProxyFacts
+  timings: readonly { stage: string; seconds: number }[]
+  /** Versions of winnow and of what it ran on, by name. */
+  versions: Readonly<Record<string, string>>
+  inputs: readonly { file: string; rows?: number; bytes?: number; sha256?: string }[]
+}
+
+export interface ProxyFacts {
+  /** `nano`, a hub id or a directory. */
+  name: string
+  parameters: number
+  tokenizer?: string
+  vocabularySize?: number
+  /** Optimiser steps. */
+  steps?: number
+  /** Tokens the proxy was trained on, every epoch counted. With `parameters`, gives the cost of the selection. */
+  trainedTokens?: number
+  /** Final mean NLL of the pool, nats a response token, and that of a smoothed bigram model of the same tokens. */
+  nll?: number
+  bigramNll?: number
+}
+
+/** Columns over the N rows of the pool. */
+export interface ReportRows {
+  /** N. */
+  count: number
+  /** Tokens of each row, [N]. */
+  lengths: ArrayLike<number>
+  /** 1 where the row was picked, [N]. */
+  selected: ArrayLike<number>
+  /** Index into `names` of each row's source, [N]; any other number marks a row without one. */
+  source?: { codes: ArrayLike<number>; names: readonly string[] }
+}
+
+export interface ReportClusters {
+  /** K; ids are 0 … K-1. */
+  count: number
+  /** Cluster of each row, [N]; any number outside 0 … K-1 marks a row in no cluster (quarantined). */
+  assignment: ArrayLike<number>
+  /** Names to show in place of the ids, [K]: `gsm8k / 3` where clusters were formed inside each source. */
+  labels?: readonly string[]
+}
+
+export interface ReportTrajectories {
+  /** Optimiser step of each checkpoint, ascending, [T]. */
+  steps: ArrayLike<number>
+  /** One column a checkpoint, [T] of [N]: the row's mean NLL in nats a response token; NaN where there is none. */
+  nll: readonly ArrayLike<number>[]
+}
+
+/**
+ * Refuses data whose columns disagree in length, before a page is built from them.
+ * @throws WinnowError `report-data-mismatch`, naming the column, its length and the length expected.
+ */
+export function checkReportData(data: Omit<ReportData, 'texts'>): void {
+  const { rows, clusters, trajectories } = data
+  const expect = (path: string, found: number, expected: number) => {
+    if (found === expected) return
+    throw new WinnowError('failure', {
+      code: 'report-data-mismatch',
+      message: `report data: ${path} has the wrong length`,
+      path,
+      found: String(found),
+      expected: String(expected),
+      hint: 'Build the report from the columns of one run.',
+    })
+  }
+  expect('rows.lengths', rows.lengths.length, rows.count)
+  expect('rows.selected', rows.selected.length, rows.count)
+  if (rows.source) expect('rows.source.codes', rows.source.codes.length, rows.count)
+  if (clusters) {
+    expect('clusters.assignment', clusters.assignment.length, rows.count)
+    if (clusters.labels) expect('clusters.labels', clusters.labels.length, clusters.count)
+  }
+  if (trajectories) {
+    expect('trajectories.nll', trajectories.nll.length, trajectories.steps.length)
+    for (const [t, column] of trajectories.nll.entries()) expect(`trajectories.nll[${t}]`, column.length, rows.count)
+  }
+}
+
+/** The [N] flags of a list of row numbers, as `ReportRows.selected` wants them. */
+export function selectedFlags(count: number, selected: ArrayLike<number>): Uint8Array {
+  const flags = new Uint8Array(count)
+  for (let i = 0; i < selected.length; i++) flags[selected[i]] = 1
+  return flags
+}
