@@ -1,7 +1,7 @@
 /** Parameters of a model: what they are called, how they start, which of them decay. */
 
+import type { TensorMap } from '../engine/tensors.ts'
 import { randomStream } from '../random/philox.ts'
-import type { TensorMap } from '../training/trajectories.ts'
 
 export interface Parameter {
   /** Name inside winnow: the field's tensor name, or that of a fused group. */

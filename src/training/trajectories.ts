@@ -1,35 +1,46 @@
-/** Contract of the proxy run: train a proxy on the pool, record every row's mean NLL at T evenly spaced steps. */
+/**
+ * The proxy run of S2L: train a proxy on the pool, record every row's mean NLL at T evenly spaced steps. Yields each checkpoint as
+ * soon as it is known, with the state to go on from, so that the caller can keep both.
+ */
 
+import { planBatches } from './batches.ts'
+import { collate } from './collate.ts'
+import type { Proxy } from './proxy.ts'
 import type { TokenRows } from './rows.ts'
+import { checkpointSteps, cosineRate } from './schedule.ts'
+import type { TrainingState } from './state.ts'
 
-/** Model parameters or optimiser moments by the field's usual tensor names. */
-export type TensorMap = Map<string, { shape: number[]; data: Float32Array }>
-
-/** Everything a run needs to go on bit for bit. */
-export interface TrainingState {
-  /** Optimiser steps done. */
-  step: number
-  parameters: TensorMap
-  /** AdamW first and second moments. */
-  first: TensorMap
-  second: TensorMap
+export interface Recipe {
+  epochs: number
+  /** Largest rows * length of a training batch. */
+  tokensPerBatch: number
+  /** Rows are cut to this many tokens. */
+  maxLength: number
+  /** Peak learning rate of a cosine schedule. */
+  rate: number
+  /** Warm-up as a share of all steps. */
+  warmupShare: number
+  /** The schedule ends at rate * floorShare. */
+  floorShare: number
 }
 
 export interface TrainingProgress {
   stage: 'train' | 'score'
-  /** Units done and in total over the whole proxy run (training and scoring), in tokens; ETA follows from these. */
-  tokensDone: number
-  tokensTotal: number
   step: number
   steps: number
-  /** Checkpoints recorded so far. */
+  /** Checkpoints recorded so far, and T. */
   checkpoints: number
-  /** Mean NLL (nats a trained token) of the latest steps. */
+  checkpointsTotal: number
+  /** Real tokens processed so far by this process, in training and scoring. */
+  tokens: number
+  /** Share of the whole run's work (FLOPs) that is done, earlier processes' included, in [0, 1]. */
+  fraction: number
+  /** Mean NLL of the latest training steps, nats a label. */
   loss?: number
 }
 
 export interface TrajectoryCheckpoint {
-  /** 0-based index in [0, T). */
+  /** 0-based, in [0, T). */
   index: number
   step: number
   /** Mean NLL of each row's trained tokens, nats, [N]; NaN where no trained token fits the window. */
@@ -37,13 +48,155 @@ export interface TrajectoryCheckpoint {
   state: TrainingState
 }
 
-export interface TrajectoryRun {
+export interface TrajectoryOptions {
+  proxy: Proxy
   rows: TokenRows
+  recipe: Recipe
   seed: number
-  /** T. Default 12. */
-  checkpoints?: number
-  /** Go on from here: the state of the last recorded checkpoint and its index. */
-  resume?: { state: TrainingState; index: number }
+  /** T. */
+  checkpoints: number
+  /** Rows to train on. Default: all that have a label in the window. All rows are scored. */
+  trainOn?: Uint32Array
+  /** The state to start from; at a resumed run the last recorded checkpoint's, with its index. */
+  from: { state: TrainingState; index?: number }
   onProgress?: (progress: TrainingProgress) => void
   signal?: AbortSignal
+}
+
+export interface TrajectoryPlan {
+  steps: number
+  checkpointSteps: number[]
+  /** Real tokens of one epoch, and of one scoring pass. */
+  epochTokens: number
+  scoreTokens: number
+  /** Share of computed tokens that is padding, over one epoch. */
+  padding: number
+}
+
+/** Rows with at least one label inside the window, in row order. */
+export function trainableRows(rows: TokenRows, maxLength: number): Uint32Array {
+  const kept: number[] = []
+  for (let row = 0; row < rows.count; row++) {
+    // Labels are counted untruncated; only a truncated row has to be read to know whether one is left.
+    if (rows.labels[row] === 0) continue
+    if (
+      rows.lengths[row] > maxLength &&
+      collate(rows, { rows: Uint32Array.of(row), length: maxLength }, maxLength).labelsPerRow[0] === 0
+    )
+      continue
+    kept.push(row)
+  }
+  return Uint32Array.from(kept)
+}
+
+/** What a run will do, without doing it. */
+export function planTrajectories(
+  rows: TokenRows,
+  recipe: Recipe,
+  checkpoints: number,
+  seed: number,
+  trainOn: Uint32Array,
+): TrajectoryPlan {
+  const { epochs, tokensPerBatch, maxLength } = recipe
+  const perEpoch = Array.from({ length: epochs }, (_, epoch) =>
+    planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: trainOn, shuffle: { seed, epoch } }),
+  )
+  const steps = perEpoch.reduce((total, { batches }) => total + batches.length, 0)
+  const scoring = planBatches(rows.lengths, { tokensPerBatch, maxLength })
+  const [{ tokens, padded }] = perEpoch
+  return {
+    steps,
+    checkpointSteps: checkpointSteps(steps, Math.min(checkpoints, steps)),
+    epochTokens: tokens,
+    scoreTokens: scoring.tokens,
+    padding: 1 - tokens / padded,
+  }
+}
+
+/** Mean NLL of every row under the proxy's current parameters, [N]; NaN where it has no label in the window. */
+export async function scoreRows(
+  proxy: Proxy,
+  rows: TokenRows,
+  options: {
+    tokensPerBatch: number
+    maxLength: number
+    rows?: Uint32Array
+    onBatch?: (tokens: number) => void
+    signal?: AbortSignal
+  },
+): Promise<Float32Array> {
+  const { tokensPerBatch, maxLength } = options
+  const nll = new Float32Array(rows.count).fill(Number.NaN)
+  for (const batch of planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: options.rows }).batches) {
+    options.signal?.throwIfAborted()
+    const scores = await proxy.score(collate(rows, batch, maxLength, proxy.chunks))
+    batch.rows.forEach((row, i) => {
+      nll[row] = scores[i]
+    })
+    options.onBatch?.(batch.rows.reduce((total, row) => total + Math.min(rows.lengths[row], maxLength), 0))
+  }
+  return nll
+}
+
+/** Work of a training token in units of a scoring token: forward, and backward at twice its cost. */
+const TRAIN_WORK = 3
+
+/**
+ * Runs (or goes on with) the proxy run. Same rows, recipe, seed and starting state: the same bits. A resumed run yields the checkpoints
+ * after `from.index`.
+ */
+export async function* recordTrajectories(options: TrajectoryOptions): AsyncGenerator<TrajectoryCheckpoint> {
+  const { proxy, rows, recipe, seed, signal } = options
+  const trainOn = options.trainOn ?? trainableRows(rows, recipe.maxLength)
+  const plan = planTrajectories(rows, recipe, options.checkpoints, seed, trainOn)
+  const total = TRAIN_WORK * recipe.epochs * plan.epochTokens + plan.checkpointSteps.length * plan.scoreTokens
+  const schedule = {
+    peak: recipe.rate,
+    warmup: Math.ceil(plan.steps * recipe.warmupShare),
+    steps: plan.steps,
+    floor: recipe.rate * recipe.floorShare,
+  }
+  let index = (options.from.index ?? -1) + 1
+  let work = index * plan.scoreTokens
+  let [step, tokens, loss] = [0, 0, undefined as number | undefined]
+  proxy.load(options.from.state)
+
+  const report = (stage: 'train' | 'score') =>
+    options.onProgress?.({
+      stage,
+      step,
+      steps: plan.steps,
+      checkpoints: index,
+      checkpointsTotal: plan.checkpointSteps.length,
+      tokens,
+      fraction: work / total,
+      loss,
+    })
+
+  for (let epoch = 0; epoch < recipe.epochs; epoch++) {
+    const { batches } = planBatches(rows.lengths, { ...recipe, rows: trainOn, shuffle: { seed, epoch } })
+    for (const batch of batches) {
+      signal?.throwIfAborted()
+      step++
+      const size = batch.rows.reduce((sum, row) => sum + Math.min(rows.lengths[row], recipe.maxLength), 0)
+      work += TRAIN_WORK * size
+      if (step <= options.from.state.step) continue
+      const result = await proxy.train(collate(rows, batch, recipe.maxLength, proxy.chunks), cosineRate(schedule, step))
+      loss = loss === undefined ? result.loss : 0.9 * loss + 0.1 * result.loss
+      tokens += size
+      report('train')
+      if (step !== plan.checkpointSteps[index]) continue
+      const nll = await scoreRows(proxy, rows, {
+        ...recipe,
+        signal,
+        onBatch: (scored) => {
+          tokens += scored
+          work += scored
+          report('score')
+        },
+      })
+      yield { index, step, nll, state: proxy.state() }
+      index++
+    }
+  }
 }
