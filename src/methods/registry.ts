@@ -1,0 +1,26 @@
+/** Every selection method. A new one is a file beside this and a line here. */
+
+import { WinnowError } from '../errors.ts'
+import type { Method } from './method.ts'
+import { random } from './random.ts'
+import { s2l } from './s2l.ts'
+
+export const methods: readonly Method[] = [s2l, random]
+
+/**
+ * The method of this name.
+ *
+ * @throws {WinnowError} `unknown-method`, listing those there are.
+ */
+export function findMethod(name: string): Method {
+  const method = methods.find((candidate) => candidate.name === name)
+  if (method !== undefined) return method
+  throw new WinnowError('usage', {
+    code: 'unknown-method',
+    message: 'there is no method of this name',
+    path: '--method',
+    found: name,
+    expected: methods.map((candidate) => candidate.name).join(', '),
+    hint: '`winnow methods` says what each one does.',
+  })
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { describeOptions, parseOptions } from '../../src/methods/options.ts'
+import { random } from '../../src/methods/random.ts'
+import { findMethod, methods } from '../../src/methods/registry.ts'
+import { s2l } from '../../src/methods/s2l.ts'
+import { signal } from '../../src/signals/signal.ts'
+
+describe('the registry', () => {
+  test('finds methods by name and lists them when there is none', () => {
+    expect(findMethod('s2l')).toBe(s2l)
+    expect(() => findMethod('s3l')).toThrow(/found s3l, expected s2l, random/)
+  })
+
+  test('has every option described and with a default, and unique names', () => {
+    expect(new Set(methods.map((method) => method.name)).size).toBe(methods.length)
+    for (const method of methods)
+      for (const option of describeOptions(method)) {
+        expect(option.description, `${method.name} ${option.name}`).not.toBe('')
+        expect(option.default, `${method.name} ${option.name}`).not.toBe('undefined')
+      }
+  })
+
+  test('selects whole rows of the pool in ascending order, and columns over all rows, with every method', () => {
+    const rows = 200
+    const signals = {
+      clusters: signal(
+        'clusters',
+        Uint32Array.from({ length: rows }, (_, row) => row % 7),
+      ),
+      tokens: signal('tokens', new Uint32Array(rows).fill(9)),
+    }
+    for (const method of methods)
+      for (const budget of [{ unit: 'rows', rows: 31 } as const, { unit: 'tokens', tokens: 31 * 9 } as const]) {
+        const { selected, columns, groups, tokens } = method.select({
+          rows,
+          budget,
+          signals,
+          options: parseOptions(method, {}),
+          seed: 1,
+        })
+        expect(selected).toBeInstanceOf(Uint32Array)
+        expect(selected.length).toBe(31)
+        expect(tokens).toBe(31 * 9)
+        expect([...selected]).toEqual([...new Set(selected)].sort((a, b) => a - b))
+        expect(Math.max(...selected)).toBeLessThan(rows)
+        for (const column of Object.values(columns)) expect(column.length).toBe(rows)
+        expect(groups.reduce((total, group) => total + group.selected, 0)).toBe(31)
+      }
+  })
+})
+
+describe('options', () => {
+  test('are described as one types them', () => {
+    const described = describeOptions(s2l)
+    expect(described.map((option) => option.flag)).toEqual([
+      '--clusters <auto|n>',
+      '--checkpoints <n>',
+      '--stratify <none|source>',
+      '--normalise <none|standard>',
+      '--restarts <n>',
+      '--iterations <n>',
+      '--unscored <exclude|cluster>',
+    ])
+    expect(described.map((option) => option.default)).toEqual(['auto', '12', 'none', 'none', '3', '20', 'exclude'])
+    expect(described[2].choices).toEqual(['none', 'source'])
+  })
+
+  test('take text from the command line and fill in defaults', () => {
+    expect(parseOptions(s2l, { clusters: '50', stratify: 'source' })).toEqual({
+      clusters: 50,
+      checkpoints: 12,
+      stratify: 'source',
+      normalise: 'none',
+      restarts: 3,
+      iterations: 20,
+      unscored: 'exclude',
+    })
+  })
+
+  test.each([
+    [{ clusters: '0' }, 'bad-option', '--clusters', 'auto|n'],
+    [{ clusters: 'many' }, 'bad-option', '--clusters', 'auto|n'],
+    [{ checkpoints: '2.5' }, 'bad-option', '--checkpoints', 'n'],
+    [{ stratify: 'domain' }, 'bad-option', '--stratify', 'none or source'],
+    [{ cluster: '3' }, 'unknown-option', '--cluster', '--clusters, --checkpoints'],
+  ])('%j are refused as %s at %s', (given, code, path, expected) => {
+    try {
+      parseOptions(s2l, given as object as Record<string, unknown>)
+      expect.unreachable()
+    } catch (error) {
+      expect(error).toMatchObject({ kind: 'usage', fault: { code, path, expected: expect.stringContaining(expected) } })
+    }
+  })
+
+  test('of a method without any are none', () => {
+    expect(describeOptions(random)).toEqual([])
+    expect(parseOptions(random, {})).toEqual({})
+  })
+
+  test('keep a switch a switch', () => {
+    const method = { ...random, options: z.object({ keepAll: z.boolean().default(false).describe('x') }) }
+    expect(describeOptions(method)[0].flag).toBe('--keep-all')
+  })
+})
