@@ -11,10 +11,13 @@ export interface Tokenizer {
   readonly vocabularySize: number
   /** sha256 of tokenizer.json, hex: part of the key of everything computed from its ids. */
   readonly hash: string
-  /** Ids of plain text, without special tokens added. */
+  /** Id of the padding token, where the tokenizer has role markers (nano); padding is never read, so 0 serves elsewhere. */
+  readonly padId?: number
+  /** Ids of a text as the `tokenizers` package gives them: special tokens written in it are recognised, none is added. */
   encode(text: string): Uint32Array
+  /** Text of ids, special tokens included. */
   decode(ids: ArrayLike<number>): string
-  /** A record's tokens in order, trained ones marked with TRAINED_BIT. */
+  /** A record's tokens in order, trained ones marked with TRAINED_BIT. No text in a turn becomes a special token. */
   encodeTurns(turns: readonly Turn[]): Uint32Array
   /** tokenizer.json, for saving. */
   toJSON(): string
