@@ -7,7 +7,7 @@
 import { causalAttention, rotary } from '../engine/operators/attention.ts'
 import { add, swiglu } from '../engine/operators/elementwise.ts'
 import { gatherRows } from '../engine/operators/index.ts'
-import { broadcastTo, reshape, split, transpose } from '../engine/operators/layout.ts'
+import { broadcastTo, reshape, transpose } from '../engine/operators/layout.ts'
 import { matmul } from '../engine/operators/matmul.ts'
 import { rmsNorm } from '../engine/operators/normalise.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
@@ -33,7 +33,7 @@ export interface LlamaConfig {
 
 export const headSize = (config: LlamaConfig): number => config.hiddenSize / config.heads
 
-/** Parameters in graph order; q, k, v and gate, up are fused, since small matrix products run far below the machine's rate. */
+/** Parameters in graph order, with the field's tensor names and layouts ([out, in]). */
 export function llamaParameters(config: LlamaConfig): Parameter[] {
   const { hiddenSize: d, intermediateSize: f, layers, heads, keyValueHeads, vocabularySize } = config
   if (d % heads !== 0 || heads % keyValueHeads !== 0 || headSize(config) % 2 !== 0) {
@@ -54,23 +54,13 @@ export function llamaParameters(config: LlamaConfig): Parameter[] {
     const at = `model.layers.${layer}`
     return [
       gain(`${at}.input_layernorm.weight`),
-      {
-        ...matrix(`${at}.self_attn.qkv_proj.weight`, d + 2 * keyValueWidth, d),
-        parts: [
-          { name: `${at}.self_attn.q_proj.weight`, rows: d },
-          { name: `${at}.self_attn.k_proj.weight`, rows: keyValueWidth },
-          { name: `${at}.self_attn.v_proj.weight`, rows: keyValueWidth },
-        ],
-      },
+      matrix(`${at}.self_attn.q_proj.weight`, d, d),
+      matrix(`${at}.self_attn.k_proj.weight`, keyValueWidth, d),
+      matrix(`${at}.self_attn.v_proj.weight`, keyValueWidth, d),
       matrix(`${at}.self_attn.o_proj.weight`, d, d, residual),
       gain(`${at}.post_attention_layernorm.weight`),
-      {
-        ...matrix(`${at}.mlp.gate_up_proj.weight`, 2 * f, d),
-        parts: [
-          { name: `${at}.mlp.gate_proj.weight`, rows: f },
-          { name: `${at}.mlp.up_proj.weight`, rows: f },
-        ],
-      },
+      matrix(`${at}.mlp.gate_proj.weight`, f, d),
+      matrix(`${at}.mlp.up_proj.weight`, f, d),
       matrix(`${at}.mlp.down_proj.weight`, d, f, residual),
     ]
   })
@@ -106,21 +96,23 @@ export function llamaGraph(config: LlamaConfig): LlamaGraph {
   for (let layer = 0; layer < layers; layer++) {
     const at = `model.layers.${layer}`
     const norm = rmsNorm(x, weight(`${at}.input_layernorm.weight`), config.rmsNormEpsilon)
-    const qkv = matmul(norm, weight(`${at}.self_attn.qkv_proj.weight`), { transposeB: true })
-    const byHead = transpose(reshape(qkv, ['batch', 'length', heads + 2 * keyValueHeads, size]), [0, 2, 1, 3])
-    const [q, k, v] = split(byHead, [heads, keyValueHeads, keyValueHeads], 1)
+    const project = (name: string, count: number) => {
+      const flat = matmul(norm, weight(`${at}.self_attn.${name}.weight`), { transposeB: true })
+      return transpose(reshape(flat, ['batch', 'length', count, size]), [0, 2, 1, 3])
+    }
     const positions = { maxLength: config.maxLength, theta: config.ropeTheta }
     const attended = causalAttention(
-      rotary(q, positions),
-      shareHeads(rotary(k, positions), config),
-      shareHeads(v, config),
+      rotary(project('q_proj', heads), positions),
+      shareHeads(rotary(project('k_proj', keyValueHeads), positions), config),
+      shareHeads(project('v_proj', keyValueHeads), config),
       1 / Math.sqrt(size),
     )
     const merged = reshape(transpose(attended, [0, 2, 1, 3]), ['batch*length', d])
     x = add(x, matmul(merged, weight(`${at}.self_attn.o_proj.weight`), { transposeB: true }))
 
     const norm2 = rmsNorm(x, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEpsilon)
-    const gated = swiglu(matmul(norm2, weight(`${at}.mlp.gate_up_proj.weight`), { transposeB: true }))
+    const widen = (name: string) => matmul(norm2, weight(`${at}.mlp.${name}.weight`), { transposeB: true })
+    const gated = swiglu(widen('gate_proj'), widen('up_proj'))
     x = add(x, matmul(gated, weight(`${at}.mlp.down_proj.weight`), { transposeB: true }))
   }
   const hidden = rmsNorm(x, weight('model.norm.weight'), config.rmsNormEpsilon)

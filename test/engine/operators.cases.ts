@@ -60,7 +60,12 @@ export const cases: Case[] = [
   { name: 'log', inputs: { a: { shape: [4], positive: true } }, build: ({ a }) => elementwise.log(a) },
   { name: 'sqrt', inputs: { a: { shape: [4], positive: true } }, build: ({ a }) => elementwise.sqrt(a) },
   { name: 'sigmoid', inputs: { a: { shape: [5] } }, build: ({ a }) => elementwise.sigmoid(a) },
-  { name: 'swiglu', inputs: { a: { shape: ['batch', 6] } }, dims: batched, build: ({ a }) => elementwise.swiglu(a) },
+  {
+    name: 'swiglu',
+    inputs: { g: { shape: ['batch', 6] }, u: { shape: ['batch', 6] } },
+    dims: batched,
+    build: ({ g, u }) => elementwise.swiglu(g, u),
+  },
   { name: 'sum of everything', inputs: { a: { shape: [2, 3] } }, build: ({ a }) => sum(a) },
   { name: 'sum over a middle axis', inputs: { a: { shape: [2, 3, 4] } }, build: ({ a }) => sum(a, { axes: [1] }) },
   {

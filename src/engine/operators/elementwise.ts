@@ -1,7 +1,7 @@
 /** Elementwise operators with NumPy broadcasting: arithmetic, exp, sqrt, sigmoid, silu. */
 
 import { size, strides } from '../interpreter.ts'
-import { broadcastShapes, formatShape, type Shape, sameShape } from '../shape.ts'
+import { broadcastShapes, formatShape, sameShape } from '../shape.ts'
 import { apply, type NdArray, scalar, type Tensor } from '../tensor.ts'
 import { sumTo } from './reduce.ts'
 
@@ -153,74 +153,45 @@ export const sigmoid = (a: Tensor): Tensor =>
 const logistic = (x: number) => 1 / (1 + Math.exp(-x))
 
 /**
- * The gated unit of Llama's feed-forward layer: silu(gate) * up, silu(x) = x * sigmoid(x), where `x` [..., 2 f] holds gate and up
- * side by side (they come from one matrix product). Returns [..., f]. Source: Shazeer 2020, arXiv 2002.05202.
- *
- * Its gradient recomputes sigmoid and costs seven passes; d silu(g) = s (1 + g (1 - s)).
+ * The gated unit of Llama's feed-forward layer: silu(gate) * up, silu(x) = x * sigmoid(x), elementwise. Source: Shazeer 2020,
+ * arXiv 2002.05202. Its gradient recomputes the sigmoid s: d silu(g) = s (1 + g (1 - s)).
  */
-export function swiglu(x: Tensor): Tensor {
-  const width = x.shape.at(-1)
-  if (typeof width !== 'number' || width % 2 !== 0)
-    throw new Error(`swiglu: the last axis of ${formatShape(x.shape)} must be a fixed even number`)
-  const half: Shape = [...x.shape.slice(0, -1), width / 2]
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  if (!sameShape(gate.shape, up.shape)) {
+    throw new Error(`swiglu: shapes ${formatShape(gate.shape)} and ${formatShape(up.shape)} differ`)
+  }
   return apply({
     operator: 'swiglu',
-    inputs: [x],
-    types: [{ shape: half, dtype: x.dtype }],
-    interpret: ([value]) => [mapHalves(value, (gate, up) => [gate * logistic(gate) * up])],
-    gradient: ([upstream]) => [swigluGradient(x, upstream as Tensor)],
-    lower: (lowering, [name]) => {
-      const [gate, up] = lowering.nodes('Split', [name], 2, { axis: -1, num_outputs: 2 })
-      return [lowering.node('Mul', [lowering.silu(gate), up])]
-    },
+    inputs: [gate, up],
+    types: [{ shape: gate.shape, dtype: gate.dtype }],
+    interpret: ([g, u]) => [broadcastArrays(g, u, (x, y) => x * logistic(x) * y)],
+    gradient: ([upstream]) => swigluGradient(gate, up, upstream as Tensor),
+    lower: (lowering, [g, u]) => [lowering.node('Mul', [lowering.silu(g), u])],
   })[0]
 }
 
-function swigluGradient(x: Tensor, upstream: Tensor): Tensor {
+function swigluGradient(gate: Tensor, up: Tensor, upstream: Tensor): Tensor[] {
+  const type = { shape: gate.shape, dtype: gate.dtype }
   return apply({
     operator: 'swigluGradient',
-    inputs: [x, upstream],
-    types: [{ shape: x.shape, dtype: x.dtype }],
-    interpret: ([value, du]) => {
-      let i = 0
-      return [
-        mapHalves(value, (gate, up) => {
-          const s = logistic(gate)
-          const d = du.data[i++]
-          return [d * up * s * (1 + gate * (1 - s)), d * gate * s]
+    inputs: [gate, up, upstream],
+    types: [type, type],
+    interpret: ([g, u, d]) => [
+      {
+        shape: g.shape,
+        data: g.data.map((x, i) => {
+          const s = logistic(x)
+          return d.data[i] * u.data[i] * s * (1 + x * (1 - s))
         }),
-      ]
-    },
-    lower: (lowering, [name, du]) => {
-      const [gate, up] = lowering.nodes('Split', [name], 2, { axis: -1, num_outputs: 2 })
-      const s = lowering.node('Sigmoid', [gate])
-      const silu = lowering.node('Mul', [gate, s])
+      },
+      broadcastArrays(g, d, (x, y) => x * logistic(x) * y),
+    ],
+    lower: (lowering, [g, u, d]) => {
+      const s = lowering.node('Sigmoid', [g])
+      const silu = lowering.node('Mul', [g, s])
       // s (1 + g (1 - s)) = s + silu (1 - s) = s + silu - silu s
       const slope = lowering.node('Sub', [lowering.node('Add', [s, silu]), lowering.node('Mul', [silu, s])])
-      const dGate = lowering.node('Mul', [lowering.node('Mul', [du, up]), slope])
-      return [lowering.node('Concat', [dGate, lowering.node('Mul', [du, silu])], { axis: -1 })]
+      return [lowering.node('Mul', [lowering.node('Mul', [d, u]), slope]), lowering.node('Mul', [d, silu])]
     },
-  })[0]
-}
-
-/** Applies f to (gate, up) of every row [2 f] and lays its results side by side. */
-function mapHalves(value: NdArray, f: (gate: number, up: number) => number[]): NdArray {
-  const width = value.shape[value.shape.length - 1]
-  const half = width / 2
-  const rows = value.data.length / width
-  let columns = 0
-  const results: number[][] = []
-  for (let row = 0; row < rows; row++) {
-    for (let j = 0; j < half; j++) {
-      const result = f(value.data[row * width + j], value.data[row * width + half + j])
-      columns = result.length
-      results.push(result)
-    }
-  }
-  const data = new Float64Array(rows * half * columns)
-  results.forEach((result, i) => {
-    const row = Math.floor(i / half)
-    for (let c = 0; c < columns; c++) data[row * half * columns + c * half + (i % half)] = result[c]
   })
-  return { shape: [...value.shape.slice(0, -1), half * columns], data }
 }

@@ -49,7 +49,10 @@ export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
     lower: (lowering, [values, at]) => {
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape([n, d])])
       const column = lowering.node('Unsqueeze', [lowering.node('Cast', [at], { to: 7 }), lowering.int64([1])])
-      return [lowering.node('ScatterND', [zeros, column, values], { reduction: 'add' })]
+      // On cpu ScatterND loses updates of repeated rows when it has two threads; ScatterElements has one and adds in order.
+      if (lowering.target === 'gpu') return [lowering.node('ScatterND', [zeros, column, values], { reduction: 'add' })]
+      const everywhere = lowering.node('Expand', [column, lowering.node('Shape', [values])])
+      return [lowering.node('ScatterElements', [zeros, everywhere, values], { axis: 0, reduction: 'add' })]
     },
   })[0]
 }

@@ -111,15 +111,18 @@ function tokenNllGradient({
       ]
     },
     lower: (lowering, [h, w, t, u, kept]) => {
-      const backward = (inner: Lowering, logP: string, wanted: string, up: string) => {
-        const column = inner.node('Unsqueeze', [up, inner.int64([1])])
-        const weighted = inner.node('Mul', [inner.node('Exp', [logP]), column])
+      // With D = softmax - onehot and column u: dH = u * (D W), dW = D^T (u * H). Scaling rows of [m, d] is cheaper than of [m, v].
+      const difference = (inner: Lowering, logP: string, wanted: string) => {
         const at = inner.node('Unsqueeze', [wanted, inner.int64([1])])
-        return inner.node('ScatterElements', [weighted, at, inner.node('Neg', [column])], { axis: 1, reduction: 'add' })
+        const minusOne = inner.node('Expand', [inner.scalar(-1), inner.node('Shape', [at])])
+        return inner.node('ScatterElements', [inner.node('Exp', [logP]), at, minusOne], { axis: 1, reduction: 'add' })
       }
+      const column = (inner: Lowering, up: string) => inner.node('Unsqueeze', [up, inner.int64([1])])
       if (kept !== undefined) {
-        const dLogits = backward(lowering, kept, t, u)
-        return [lowering.matmul(dLogits, w, { rank: 2 }), lowering.matmul(dLogits, h, { rank: 2, transposeA: true })]
+        const D = difference(lowering, kept, t)
+        const up = column(lowering, u)
+        const dH = lowering.node('Mul', [lowering.matmul(D, w, { rank: 2 }), up])
+        return [dH, lowering.matmul(D, lowering.node('Mul', [h, up]), { rank: 2, transposeA: true })]
       }
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape(weight.shape)])
       const [dW, dH] = scan(lowering, {
@@ -131,11 +134,12 @@ function tokenNllGradient({
           { name: u, type: 'float32' },
         ],
         results: 1,
-        build: (inner, [sum], [rows, wanted, up]) => {
+        build: (inner, [total], [rows, wanted, upRow]) => {
           const logits = inner.matmul(rows, w, { rank: 2, transposeB: true })
-          const dLogits = backward(inner, inner.node('LogSoftmax', [logits], { axis: -1 }), wanted, up)
-          const total = inner.node('Gemm', [dLogits, rows, sum], { transA: 1 })
-          return [total, inner.matmul(dLogits, w, { rank: 2 })]
+          const D = difference(inner, inner.node('LogSoftmax', [logits], { axis: -1 }), wanted)
+          const up = column(inner, upRow)
+          const sum = inner.node('Gemm', [D, inner.node('Mul', [rows, up]), total], { transA: 1 })
+          return [sum, inner.node('Mul', [inner.matmul(D, w, { rank: 2 }), up])]
         },
       })
       return [lowering.node('Reshape', [dH, lowering.int64([-1, d as number])]), dW]
