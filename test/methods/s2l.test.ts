@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { kmeans } from '../../src/clustering/kmeans.ts'
 import type { ResolvedBudget } from '../../src/methods/budget.ts'
 import { parseOptions } from '../../src/methods/options.ts'
 import { random } from '../../src/methods/random.ts'
 import { s2l } from '../../src/methods/s2l.ts'
 import { randomStream } from '../../src/random/philox.ts'
-import { clusterRows, type Kmeans, NO_CLUSTER } from '../../src/signals/clusters.ts'
+import { clusterRows, NO_CLUSTER } from '../../src/signals/clusters.ts'
 import { categories, type Signals, signal } from '../../src/signals/signal.ts'
 
 /** Cluster ids 0, 0, …, 1, … of the given sizes. */
@@ -188,39 +189,14 @@ test('every difficulty group is in the subset of s2l and not in that of random, 
     (_, i) => curves[groupOf[Math.floor(i / 12)]](i % 12) + 0.05 * noise.normal(),
   )
   const trajectories = signal('trajectories', data, { rows, columns: 12 })
-  // Lloyd from the farthest points: on five well separated shapes any k-means ends here.
-  const farthestFirst: Kmeans = ({ data, n, d }, { k }) => {
-    const distance = (a: number, b: number) => {
-      let total = 0
-      for (let c = 0; c < d; c++) total += (data[a * d + c] - data[b * d + c]) ** 2
-      return total
-    }
-    const centres = [0]
-    const nearest = new Float64Array(n).fill(Number.POSITIVE_INFINITY)
-    const assignment = new Uint32Array(n)
-    for (let cluster = 0; cluster < k; cluster++) {
-      for (let row = 0; row < n; row++) {
-        const candidate = distance(row, centres[cluster])
-        if (candidate < nearest[row]) {
-          nearest[row] = candidate
-          assignment[row] = cluster
-        }
-      }
-      centres.push(nearest.indexOf(Math.max(...nearest)))
-    }
-    const centroids = Float32Array.from(
-      centres.slice(0, k).flatMap((row) => [...data.subarray(row * d, (row + 1) * d)]),
-    )
-    return { assignment, centroids, inertia: nearest.reduce((total, value) => total + value, 0) }
-  }
   const clusters = await clusterRows(
     trajectories,
-    { clusters: 10, normalise: 'none', restarts: 1, iterations: 20, seed: 1 },
-    farthestFirst,
+    { clusters: 'auto', normalise: 'none', restarts: 3, iterations: 20, seed: 1 },
+    kmeans,
   )
   const seen = (selected: Uint32Array) => new Set([...selected].map((row) => groupOf[row])).size
   for (let seed = 0; seed < 20; seed++) {
-    expect(seen(select({ clusters: clusters.signal }, byRows(50), {}, seed).selected)).toBe(5)
-    expect(seen(random.select({ rows, budget: byRows(50), signals: {}, options: {}, seed }).selected)).toBeLessThan(5)
+    expect(seen(select({ clusters: clusters.signal }, byRows(350), {}, seed).selected)).toBe(5)
+    expect(seen(random.select({ rows, budget: byRows(350), signals: {}, options: {}, seed }).selected)).toBeLessThan(5)
   }
 })
