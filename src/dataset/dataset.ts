@@ -8,10 +8,10 @@ import { duplicateSet } from './duplicates.ts'
 import { type FieldMap, parseFields, type Row } from './fields.ts'
 import { detectFormat, type Format, type FormatDescription } from './formats.ts'
 import { type ByteMeter, type Input, inspectInput } from './inputs.ts'
+import { Database, readParquetRows } from './parquet.ts'
 import { resolvePaths } from './paths.ts'
 import type { PoolRecord, Turn } from './record.ts'
 import { type RowBatch, readTextRows } from './rows.ts'
-import { readTableRows, Tables, tableSource } from './tables.ts'
 import { type DatasetReport, reportOf, type Tally, tally } from './tally.ts'
 
 /** Rows that format detection looks at, in each input. */
@@ -24,9 +24,9 @@ export interface DatasetOptions {
   template?: string
   /** `stop` (default): a pass with bad rows counts them all, then throws. `skip`: they are counted and left out. */
   onBadRow?: 'stop' | 'skip'
-  /** DuckDB's memory limit for CSV and Parquet, such as `512MB` (default). */
+  /** DuckDB's memory limit for Parquet, such as `512MB` (default). */
   memoryLimit?: string
-  /** Largest record of a JSONL or JSON input, in bytes. Default 64 MiB; a larger one ends the pass. */
+  /** Largest record of a JSONL, JSON or CSV input, in bytes. Default 64 MiB; a larger one ends the pass. */
   recordLimit?: number
 }
 
@@ -44,7 +44,7 @@ export interface PassOptions {
 }
 
 export interface Batch {
-  /** Consecutive rows of the pool: those of about 1 MiB of JSON, or up to 2,048 table rows. */
+  /** Consecutive rows of the pool: those of about 1 MiB of text, or up to 2,048 rows of Parquet. */
   records: PoolRecord[]
   /** Bytes of input behind this batch. */
   bytes: number
@@ -125,7 +125,6 @@ export async function openDataset(paths: readonly string[], options: DatasetOpti
         pass.signal?.throwIfAborted()
         const records: PoolRecord[] = []
         counts.blank += rows.blank
-        if (rows.rejected !== undefined) counts.reject(rows.rejected.count, rows.rejected.faults, input.path)
         for (const { line, row, fault } of rows.entries) {
           const turns = row === undefined ? fault! : rowTurns(formats[i], row)
           if (!Array.isArray(turns)) {
@@ -145,9 +144,7 @@ export async function openDataset(paths: readonly string[], options: DatasetOpti
         last = bytes
       }
       await mustBeUnchanged(input)
-      hashes.push(
-        input.kind === 'csv' || input.kind === 'parquet' ? (await hashFile(input.path)).sha256 : hash.digest('hex'),
-      )
+      hashes.push(input.kind === 'parquet' ? (await hashFile(input.path)).sha256 : hash.digest('hex'))
       if (scan !== undefined && scan.hashes[i] !== hashes[i]) throw inputChanged(input.path)
       before += input.bytes
     }
@@ -195,10 +192,9 @@ async function* readRows(
   meter: ByteMeter,
   options: DatasetOptions,
 ): AsyncGenerator<RowBatch> {
-  if (input.kind === 'jsonl' || input.kind === 'json') return yield* readTextRows(input, meter, options)
-  const lenient = options.onBadRow === 'skip'
-  await using tables = await Tables.open(options.memoryLimit)
-  yield* readTableRows(tables, await tableSource(input, { lenient }), { columns: format?.columns, lenient })
+  if (input.kind !== 'parquet') return yield* readTextRows(input, meter, options)
+  await using database = await Database.open(options.memoryLimit)
+  yield* readParquetRows(database, input, format?.columns)
 }
 
 /** The first good rows of an input. Throws the first fault where there are only bad ones, `no-rows` where there are none. */

@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises'
 import { type Duplex, pipeline } from 'node:stream'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { WinnowError } from '../errors.ts'
+import { type CsvDialect, csvDialect } from './csv.ts'
 
 export type InputKind = 'jsonl' | 'json' | 'csv' | 'parquet'
 export type Compression = 'none' | 'gzip' | 'zstd'
@@ -19,6 +20,8 @@ export interface Input {
   bytes: number
   /** Modification time, in milliseconds: with the size, a cheap sign of change between passes. */
   modified: number
+  /** Of CSV: delimiter and column names. */
+  dialect?: CsvDialect
 }
 
 /** Bytes read at a time. */
@@ -61,8 +64,9 @@ export async function inspectInput(path: string): Promise<Input> {
     if (size >= HEAD) break
   }
   if (size === 0) throw emptyFile(path)
-  input.kind = textKind(path, Buffer.concat(start))
-  return input
+  const text = Buffer.concat(start)
+  input.kind = textKind(path, text)
+  return input.kind === 'csv' ? { ...input, dialect: await csvDialect(text) } : input
 }
 
 function textKind(path: string, head: Buffer): InputKind {

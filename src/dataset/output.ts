@@ -28,8 +28,9 @@ const EXTENSIONS: Record<string, InputKind> = {
 }
 
 /**
- * What `path` asks for, by its extension: .jsonl (.ndjson), .json, .csv (.tsv), .parquet; the first two also .gz and .zst.
- * Throws `unknown-output`, `unsupported-conversion` (CSV and Parquet are only written from inputs of the same kind).
+ * What `path` asks for, by its extension: .jsonl (.ndjson), .json, .csv, .tsv, each also .gz and .zst, or .parquet.
+ * Throws `unknown-output`; `unsupported-conversion`, as Parquet is only written from Parquet, and CSV from CSV of one
+ * delimiter and header.
  */
 export function outputKind(path: string, inputs: readonly Input[] = []): Output {
   const lower = path.toLowerCase()
@@ -37,23 +38,34 @@ export function outputKind(path: string, inputs: readonly Input[] = []): Output 
   const name = compression === 'none' ? lower : lower.slice(0, lower.lastIndexOf('.'))
   const extension = Object.keys(EXTENSIONS).find((ending) => name.endsWith(ending))
   const kind = extension === undefined ? undefined : EXTENSIONS[extension]
-  if (kind === undefined || (compression !== 'none' && (kind === 'csv' || kind === 'parquet'))) {
+  if (kind === undefined || (compression !== 'none' && kind === 'parquet')) {
     throw new WinnowError('usage', {
       code: 'unknown-output',
       message: 'the name of the output says no kind that winnow writes',
       file: path,
-      expected: '.jsonl, .json (either with .gz or .zst), .csv, .tsv or .parquet',
+      expected: '.jsonl, .json, .csv or .tsv (each also .gz or .zst), or .parquet',
     })
   }
-  const other = kind === 'csv' || kind === 'parquet' ? inputs.find((input) => input.kind !== kind) : undefined
-  if (other !== undefined) {
-    throw new WinnowError('usage', {
+  const unsupported = (found: string) =>
+    new WinnowError('usage', {
       code: 'unsupported-conversion',
-      message: `the output asks for ${kind}, which is only written from ${kind}`,
+      message: `the output asks for ${extension}, which is only written from inputs of the same form`,
       file: path,
-      found: `${other.path}, which is ${other.kind}`,
+      found,
       hint: 'Name the output .jsonl.',
     })
+  if (kind === 'csv' || kind === 'parquet') {
+    const other = inputs.find((input) => input.kind !== kind)
+    if (other !== undefined) throw unsupported(`${other.path}, which is ${other.kind}`)
+  }
+  if (kind === 'csv') {
+    const first = inputs[0]?.dialect
+    for (const { path: file, dialect } of inputs) {
+      if ((dialect?.delimiter === '\t') !== (extension === '.tsv')) {
+        throw unsupported(`${file}, with fields separated by ${JSON.stringify(dialect?.delimiter)}`)
+      }
+      if (JSON.stringify(dialect) !== JSON.stringify(first)) throw unsupported(`${file}, with another header`)
+    }
   }
   return { path, kind, compression }
 }

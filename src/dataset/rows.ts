@@ -2,6 +2,7 @@
 
 import { isUtf8 } from 'node:buffer'
 import type { Fault } from '../errors.ts'
+import { parseCsv, splitCsv } from './csv.ts'
 import type { Row } from './fields.ts'
 import { type ByteMeter, type Input, readBytes } from './inputs.ts'
 import { type Span, splitArray, splitLines } from './spans.ts'
@@ -20,8 +21,6 @@ export interface RowBatch {
   blank: number
   /** Bytes of the input read so far, as they lie on disk. */
   bytes: number
-  /** Rows that the reader itself refused, beyond those in `entries` (CSV only). */
-  rejected?: { count: number; faults: Fault[] }
 }
 
 export interface RowOptions {
@@ -29,24 +28,28 @@ export interface RowOptions {
   recordLimit?: number
 }
 
-/** The spans of a JSONL or JSON input. */
+/** The records of a JSONL, JSON or CSV input as spans of bytes, blank lines included; of CSV, the first one is the header. */
 export function readSpans(input: Input, meter: ByteMeter, options: RowOptions = {}): AsyncGenerator<Span[]> {
-  const split = input.kind === 'json' ? splitArray : splitLines
-  return split(readBytes(input, meter), { file: input.path, limit: options.recordLimit })
+  const chunks = readBytes(input, meter)
+  const limits = { file: input.path, limit: options.recordLimit }
+  if (input.dialect !== undefined) return splitCsv(chunks, { ...limits, delimiter: input.dialect.delimiter })
+  return input.kind === 'json' ? splitArray(chunks, limits) : splitLines(chunks, limits)
 }
 
-/** Rows of a JSONL or JSON input, a batch for each chunk of about 1 MiB. */
+/** Rows of a JSONL, JSON or CSV input, a batch for each chunk of about 1 MiB. */
 export async function* readTextRows(
   input: Input,
   meter: ByteMeter,
   options: RowOptions = {},
 ): AsyncGenerator<RowBatch> {
+  let header = input.dialect !== undefined
   for await (const spans of readSpans(input, meter, options)) {
     const entries: RowEntry[] = []
     let blank = 0
     for (const span of spans) {
       if (isBlank(span.bytes)) blank++
-      else entries.push(parseSpan(span, input.kind === 'jsonl' && span.ending === 0))
+      else if (header) header = false
+      else entries.push(parseSpan(span, input))
     }
     yield { entries, blank, bytes: meter.bytes }
   }
@@ -61,8 +64,8 @@ export function isBlank(bytes: Buffer): boolean {
   return true
 }
 
-/** Parses one record. Faults: `invalid-utf8`, `torn-line` (the last line, unfinished), `bad-json`, `not-an-object`. */
-function parseSpan(span: Span, last: boolean): RowEntry {
+/** Parses one record. Faults: `invalid-utf8`, `torn-line` (the last line, unfinished), `bad-json`, `not-an-object`, those of CSV. */
+function parseSpan(span: Span, input: Input): RowEntry {
   const { bytes, line } = span
   if (!isUtf8(bytes)) {
     const at = invalidByte(bytes)
@@ -76,21 +79,23 @@ function parseSpan(span: Span, last: boolean): RowEntry {
     }
     return { line, fault }
   }
+  if (input.dialect !== undefined) return { line, ...parseCsv(span, input.dialect) }
   let value: unknown
   try {
     value = JSON.parse(bytes.toString('utf8'))
   } catch (error) {
     const found = (error as Error).message.replaceAll('\n', ' ').slice(0, 160)
-    const fault = last
-      ? {
-          code: 'torn-line',
-          message: 'the last line is cut off',
-          line,
-          found,
-          expected: 'a whole JSON object and a line feed',
-          hint: 'The file was not written to its end: fetch it again, or leave the row out with --on-bad-row skip.',
-        }
-      : { code: 'bad-json', message: 'the row is not JSON', line, found, expected: 'one JSON object a line' }
+    const fault =
+      input.kind === 'jsonl' && span.ending === 0
+        ? {
+            code: 'torn-line',
+            message: 'the last line is cut off',
+            line,
+            found,
+            expected: 'a whole JSON object and a line feed',
+            hint: 'The file was not written to its end: fetch it again, or leave the row out with --on-bad-row skip.',
+          }
+        : { code: 'bad-json', message: 'the row is not JSON', line, found, expected: 'one JSON object a line' }
     return { line, fault }
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

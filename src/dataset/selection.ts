@@ -1,15 +1,20 @@
 /** Writing a selection: a second pass that copies the selected records, as their inputs wrote them, in input order. */
 
 import { createHash } from 'node:crypto'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { type Duplex, pipeline } from 'node:stream'
 import { createGzip, createZstdCompress } from 'node:zlib'
+import { WinnowError } from '../errors.ts'
 import { commitTemporary, createAtomicFile, temporaryPath } from '../runs/files.ts'
 import { type FileRecord, hashFile } from '../runs/hash.ts'
+import { type CsvDialect, parseCsv } from './csv.ts'
 import { type Dataset, inputChanged, mustBeUnchanged, type PassProgress, type Scan } from './dataset.ts'
 import type { ByteMeter, Input } from './inputs.ts'
 import { checkOutput, type Output } from './output.ts'
+import { copyParquet, Database, parquetJson } from './parquet.ts'
 import { isBlank, readSpans } from './rows.ts'
-import { columnChunks, copyTables, jsonColumns, Tables, tableColumns, tableSource } from './tables.ts'
+import type { Span } from './spans.ts'
 
 export interface WriteOptions {
   /** Replace a file that is there. Default false. */
@@ -32,8 +37,8 @@ export interface WrittenSelection extends FileRecord {
  *   if the first input has one).
  * - JSON array to .json: the elements' own bytes; to .jsonl: the same, with white space between tokens removed where it
  *   holds a line break. JSON Lines to .json: the lines as elements.
- * - CSV to CSV and Parquet to Parquet: by DuckDB, columns and (Parquet) types kept; several inputs by column name.
- *   CSV and Parquet to .jsonl or .json: one object a row; CSV values are strings, empty fields null.
+ * - CSV to CSV: the header, then the rows' own bytes and line ends. Parquet to Parquet: by DuckDB, columns and types kept;
+ *   several inputs united by column name. CSV and Parquet to .jsonl or .json: one object a row; CSV values are strings.
  *
  * The output appears whole, by rename after fsync. Throws what `checkOutput` throws, `input-changed`, `disk-full`;
  * a RangeError where `selected` is not ascending rows of the pool. Runs the first pass itself if none was completed.
@@ -54,8 +59,8 @@ export async function writeSelection(
   }
   const ordinals = ordinalsByInput(selected, scan)
   const record =
-    output.kind === 'csv' || output.kind === 'parquet'
-      ? await writeTables(dataset, scan, ordinals, output, options)
+    output.kind === 'parquet'
+      ? await writeParquet(dataset, scan, ordinals, output, options)
       : await writeText(dataset, scan, ordinals, output, options)
   return { ...record, path: out, kind: output.kind, rows: selected.length }
 }
@@ -79,7 +84,7 @@ export function ordinalsByInput(selected: Uint32Array, scan: Scan): Uint32Array[
   })
 }
 
-async function writeTables(
+async function writeParquet(
   dataset: Dataset,
   scan: Scan,
   ordinals: readonly Uint32Array[],
@@ -87,13 +92,17 @@ async function writeTables(
   options: WriteOptions,
 ): Promise<FileRecord> {
   for (let i = 0; i < dataset.inputs.length; i++) await mustHaveHash(dataset.inputs[i], scan.hashes[i])
-  const temporary = temporaryPath(output.path)
-  await using tables = await Tables.open(dataset.options.memoryLimit)
-  const lenient = dataset.options.onBadRow === 'skip'
-  const sources = await Promise.all(dataset.inputs.map((input) => tableSource(input, { lenient })))
   options.signal?.throwIfAborted()
-  await copyTables(tables, sources, ordinals, { path: temporary, kind: output.kind, tabs: /\.tsv$/i.test(output.path) })
-  for (const input of dataset.inputs) await mustBeUnchanged(input)
+  await mkdir(dirname(output.path), { recursive: true })
+  const temporary = temporaryPath(output.path)
+  try {
+    await using database = await Database.open(dataset.options.memoryLimit)
+    await copyParquet(database, dataset.inputs, ordinals, temporary)
+    for (const input of dataset.inputs) await mustBeUnchanged(input)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
   return await commitTemporary(temporary, output.path, { overwrite: options.overwrite ?? false })
 }
 
@@ -110,8 +119,8 @@ async function writeText(
   options: WriteOptions,
 ): Promise<FileRecord> {
   await using file = await createAtomicFile(output.path, { overwrite: options.overwrite ?? false })
-  const text = output.kind === 'json' ? arrayText : linesText
-  const bytes = text(selectedRecords(dataset, scan, ordinals, options))
+  const records = selectedRecords(dataset, scan, ordinals, output, options)
+  const bytes = output.kind === 'json' ? arrayText(records) : linesText(records, output.kind === 'jsonl')
   for await (const chunk of compressed(bytes, output)) await file.write(chunk)
   return await file.commit()
 }
@@ -137,71 +146,95 @@ async function* selectedRecords(
   dataset: Dataset,
   scan: Scan,
   ordinals: readonly Uint32Array[],
+  output: Output,
   options: WriteOptions,
 ): AsyncGenerator<SelectedRecord[]> {
   const bytesTotal = dataset.inputs.reduce((sum, input) => sum + input.bytes, 0)
   let before = 0
-  let rows = 0
+  // The header of CSV is handed on like a row, but is none.
+  let rows = output.kind === 'csv' ? -1 : 0
+  let started = false
   let bom = false
   for (let i = 0; i < dataset.inputs.length; i++) {
     const input = dataset.inputs[i]
     const meter: ByteMeter = { bytes: 0, hash: createHash('sha256') }
-    const table = input.kind === 'csv' || input.kind === 'parquet'
-    if (table) await mustHaveHash(input, scan.hashes[i])
+    const parquet = input.kind === 'parquet'
+    if (parquet) await mustHaveHash(input, scan.hashes[i])
     else await mustBeUnchanged(input)
-    const records = table ? tableRecords(dataset, input, ordinals[i]) : textRecords(dataset, input, meter, ordinals[i])
+    const records = parquet
+      ? parquetRecords(dataset, input, ordinals[i])
+      : textRecords(dataset, input, meter, ordinals[i], {
+          header: i === 0 && output.kind === 'csv',
+          json: output.kind !== 'csv',
+        })
     for await (const chunk of records) {
       options.signal?.throwIfAborted()
-      if (i === 0 && meter.bom === true && rows === 0) bom = true
+      bom ||= i === 0 && meter.bom === true
       if (chunk.length > 0) {
-        chunk[0].bom = bom
-        bom = false
+        chunk[0].bom = bom && !started
+        started = true
         rows += chunk.length
         yield chunk
       }
       options.onProgress?.({ rows, bytes: before + meter.bytes, bytesTotal })
     }
-    if (table) await mustBeUnchanged(input)
+    if (parquet) await mustBeUnchanged(input)
     else if (meter.hash!.digest('hex') !== scan.hashes[i]) throw inputChanged(input.path)
     before += input.bytes
   }
 }
 
+/** Selected records of a text input; of CSV, the header if asked for, and rows as JSON if asked for. */
 async function* textRecords(
   dataset: Dataset,
   input: Input,
   meter: ByteMeter,
   ordinals: Uint32Array,
+  form: { header: boolean; json: boolean },
 ): AsyncGenerator<SelectedRecord[]> {
+  let header = input.dialect !== undefined
   let ordinal = 0
   let next = 0
   for await (const spans of readSpans(input, meter, { recordLimit: dataset.options.recordLimit })) {
     const records: SelectedRecord[] = []
-    for (const { bytes, ending } of spans) {
-      if (isBlank(bytes)) continue
-      if (next < ordinals.length && ordinals[next] === ordinal) {
-        records.push({ bytes, ending, bom: false })
-        next++
+    for (const span of spans) {
+      if (isBlank(span.bytes)) continue
+      const { bytes, ending } = span
+      if (header) {
+        header = false
+        if (form.header) records.push({ bytes, ending, bom: false })
+        continue
       }
-      ordinal++
+      if (next === ordinals.length || ordinals[next] !== ordinal++) continue
+      next++
+      if (input.dialect === undefined || !form.json) records.push({ bytes, ending, bom: false })
+      else records.push({ bytes: jsonRow(span, input.dialect), ending: 0, bom: false })
     }
     yield records
   }
 }
 
-async function* tableRecords(dataset: Dataset, input: Input, ordinals: Uint32Array): AsyncGenerator<SelectedRecord[]> {
-  await using tables = await Tables.open(dataset.options.memoryLimit)
-  const source = await tableSource(input, { lenient: dataset.options.onBadRow === 'skip' })
-  const json = jsonColumns(await tableColumns(tables, source))
+function jsonRow(span: Span, dialect: CsvDialect): Buffer {
+  const parsed = parseCsv(span, dialect)
+  // Selected rows were good in the first pass, and the input's hash is that pass's.
+  if ('fault' in parsed) throw new WinnowError('input', parsed.fault)
+  return Buffer.from(JSON.stringify(parsed.row))
+}
+
+async function* parquetRecords(
+  dataset: Dataset,
+  input: Input,
+  ordinals: Uint32Array,
+): AsyncGenerator<SelectedRecord[]> {
+  await using database = await Database.open(dataset.options.memoryLimit)
   let ordinal = 0
   let next = 0
-  for await (const [texts] of columnChunks(tables, input, `SELECT ${json} FROM ${source.sql}`)) {
+  for await (const texts of parquetJson(database, input)) {
     const records: SelectedRecord[] = []
     for (const text of texts) {
-      if (next < ordinals.length && ordinals[next] === ordinal++) {
-        records.push({ bytes: Buffer.from(String(text)), ending: 0, bom: false })
-        next++
-      }
+      if (next === ordinals.length || ordinals[next] !== ordinal++) continue
+      records.push({ bytes: Buffer.from(text), ending: 0, bom: false })
+      next++
     }
     yield records
   }
@@ -210,13 +243,13 @@ async function* tableRecords(dataset: Dataset, input: Input, ordinals: Uint32Arr
 const BOM = Buffer.from([0xef, 0xbb, 0xbf])
 const ENDINGS = [Buffer.from('\n'), Buffer.from('\n'), Buffer.from('\r\n')]
 
-async function* linesText(chunks: AsyncIterable<SelectedRecord[]>): AsyncGenerator<Buffer> {
+async function* linesText(chunks: AsyncIterable<SelectedRecord[]>, json: boolean): AsyncGenerator<Buffer> {
   for await (const records of chunks) {
     const parts: Buffer[] = []
     for (const { bytes, ending, bom } of records) {
       if (bom) parts.push(BOM)
-      // Lines hold no line feed; only array elements can.
-      parts.push(ending === 0 && bytes.includes(10) ? compactJson(bytes) : bytes, ENDINGS[ending])
+      // Array elements can hold line feeds between their tokens; a JSON line cannot.
+      parts.push(json && ending === 0 && bytes.includes(10) ? compactJson(bytes) : bytes, ENDINGS[ending])
     }
     yield Buffer.concat(parts)
   }

@@ -7,7 +7,7 @@ export interface Span {
   bytes: Buffer
   /** Bytes of the line ending: 0 (end of file, or an array element), 1 (`\n`) or 2 (`\r\n`). */
   ending: 0 | 1 | 2
-  /** 1-based line, or record number in an array. */
+  /** 1-based line on which it starts, or record number in an array. */
   line: number
   /** Offset of the first byte in the (decompressed) text, the byte order mark not counted. */
   offset: number
@@ -43,7 +43,7 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>, options: SpanOp
         carry.length = 0
         carried = 0
       }
-      if (bytes.length > limit) throw tooLarge(options.file, line, limit)
+      if (bytes.length > limit) throw tooLarge(options.file, limit, { line })
       const length = bytes.length + 1
       const crlf = bytes.length > 0 && bytes[bytes.length - 1] === 13
       if (crlf) bytes = bytes.subarray(0, -1)
@@ -55,7 +55,7 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>, options: SpanOp
     if (start < chunk.length) {
       carry.push(chunk.subarray(start))
       carried += chunk.length - start
-      if (carried > limit) throw tooLarge(options.file, line, limit)
+      if (carried > limit) throw tooLarge(options.file, limit, { line })
     }
     if (spans.length > 0) yield spans
   }
@@ -103,6 +103,7 @@ export async function* splitArray(chunks: AsyncIterable<Buffer>, options: SpanOp
       carried = 0
       let length = bytes.length
       while (length > 0 && isSpace(bytes[length - 1])) length--
+      if (length > limit) throw tooLarge(options.file, limit, { record: record + 1 })
       spans.push({ bytes: bytes.subarray(0, length), ending: 0, line: ++record, offset: from })
       from = -1
     }
@@ -139,7 +140,7 @@ export async function* splitArray(chunks: AsyncIterable<Buffer>, options: SpanOp
     if (from >= 0) {
       carry.push(chunk.subarray(Math.max(0, from - base)))
       carried += carry.at(-1)!.length
-      if (carried > limit) throw tooLarge(options.file, undefined, limit, record + 1)
+      if (carried > limit) throw tooLarge(options.file, limit, { record: record + 1 })
     }
     base += chunk.length
     if (spans.length > 0) yield spans
@@ -157,13 +158,14 @@ export async function* splitArray(chunks: AsyncIterable<Buffer>, options: SpanOp
   }
 }
 
-function tooLarge(file: string, line: number | undefined, limit: number, record?: number): WinnowError {
+/** The fault of a record over the limit, by its line or its number in an array. */
+export function tooLarge(file: string, limit: number, at: { line?: number; record?: number }): WinnowError {
   return new WinnowError('input', {
     code: 'record-too-large',
     message: 'the record is too large to be a training example',
     file,
-    line,
-    path: record === undefined ? undefined : `record ${record}`,
+    line: at.line,
+    path: at.record === undefined ? undefined : `record ${at.record}`,
     found: `more than ${limit} bytes`,
     expected: `at most ${limit} bytes a record`,
     hint: 'Split it, or check that every record ends with a line feed.',

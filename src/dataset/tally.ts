@@ -45,8 +45,6 @@ export interface Tally {
   otherSources: number
   good(input: number, source: string | undefined): void
   bad(input: number, fault: Fault): void
-  /** Rows that a reader refused before they had an ordinal. */
-  reject(count: number, faults: readonly Fault[], file: string): void
   /** Ordinals of bad records in each input. */
   skipped(): Uint32Array[]
 }
@@ -79,11 +77,6 @@ export function tally(inputs: number): Tally {
       counts.badCount++
       if (fault.code === 'empty-response') counts.emptyResponses++
       if (counts.examples.length < EXAMPLES) counts.examples.push(fault)
-    },
-    reject(count, faults, file) {
-      counts.badCount += count
-      const room = EXAMPLES - counts.examples.length
-      counts.examples.push(...faults.slice(0, room).map((fault) => ({ ...fault, file })))
     },
     skipped: () => skipped.map((ordinals) => Uint32Array.from(ordinals)),
   }

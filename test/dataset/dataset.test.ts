@@ -269,12 +269,36 @@ describe('bad rows', () => {
     expect(dataset.report().bad).toMatchObject(rows.slice(0, 5).map(([, fault]) => fault))
   })
 
-  it('skips CSV rows of another width', async () => {
-    const csv = 'question,answer\nq1,a1\nq2,a2,extra\nq3,a3\n'
-    expect(await faultOf(csv, {}, 'pool.csv')).toMatchObject({ code: 'bad-csv', line: 3 })
+  it('names CSV rows of another width, with badly closed quotes, or torn', async () => {
+    const csv = 'question,answer\nq1,"a\n1"\nq2,a2,extra\nq3,"a3"x\nq4\nq5,a5\nq6,"a6\nq7,a7\n'
+    const error = await failureOf(recordsOf(await poolOf(csv, {}, 'pool.csv')))
+    expect(error.fault).toMatchObject({
+      code: 'bad-csv',
+      line: 4,
+      found: '3 fields',
+      expected: expect.stringMatching(/^2 \(question, answer\)/),
+    })
     const dataset = await poolOf(csv, { onBadRow: 'skip' }, 'pool.csv')
-    expect((await recordsOf(dataset)).map((record) => turnsOf(record)[1])).toEqual(['assistant!: a1', 'assistant!: a3'])
-    expect(dataset.report()).toMatchObject({ rows: 2, badCount: 1, bad: [{ code: 'bad-csv', line: 3 }] })
+    expect((await recordsOf(dataset)).map((record) => turnsOf(record)[1])).toEqual([
+      'assistant!: a\n1',
+      'assistant!: a5',
+    ])
+    expect(dataset.report().bad.map((fault) => [fault.code, fault.line])).toEqual([
+      ['bad-csv', 4],
+      ['bad-csv', 5],
+      ['bad-csv', 6],
+      ['torn-row', 8],
+    ])
+  })
+
+  it('reads the dialects of CSV', async () => {
+    const turns = async (content: string, name = 'pool.csv') =>
+      (await recordsOf(await poolOf(content, {}, name))).map(turnsOf)
+    const pair = [['user: a, b', 'assistant!: 5" pipe ""x']]
+    expect(await turns('question;answer\r\na, b;5" pipe ""x\n')).toEqual(pair)
+    expect(await turns('question\t"answer"\r\na, b\t"5"" pipe """"x"', 'pool.tsv')).toEqual(pair)
+    expect(await turns('text\n# no comment\n\n"a, ""b"""\n')).toEqual([['text!: # no comment'], ['text!: a, "b"']])
+    expect(await turns('"text","a,b",text\nx,1,y\n')).toEqual([['text!: x']])
   })
 })
 
