@@ -3,7 +3,7 @@
 import * as Plot from '@observablehq/plot'
 import { legend, responsiveChart } from './chart.ts'
 import { type Html, html } from './html.ts'
-import { count, counted, percent } from './numbers.ts'
+import { count, percent } from './numbers.ts'
 import { type ClusterSummary, quotaInWords, type ReportSummary } from './summary.ts'
 import { disclosure, table } from './table.ts'
 import { COLOUR } from './theme.ts'
@@ -31,8 +31,11 @@ export function clusterSection({ clusters, rows, selectedRows }: ReportSummary):
   const level = quota && quota.most - quota.least <= 1 ? quota.most : undefined
   return html`<section id="clusters"><h2>Cluster sizes and what was taken</h2>
 <p>${words(clusters, rows, selectedRows)}</p>
-<p>A uniform draw takes the same share of every cluster, so the largest clusters fill the budget. A balanced draw goes through the clusters from
-the smallest to the largest and gives each an equal part of what is left of the budget: small clusters are taken whole, large ones are thinned.</p>
+${
+  order.length > 1 &&
+  html`<p>A uniform draw takes the same share of every cluster, so the largest clusters fill the budget. A balanced draw goes through the clusters from
+the smallest to the largest and gives each an equal part of what is left of the budget: small clusters are taken whole, large ones are thinned.</p>`
+}
 ${legend([
   {
     label: perMark > 1 ? 'rows in the cluster (mean of neighbours)' : 'rows in the cluster',
@@ -42,7 +45,7 @@ ${legend([
   { label: 'rows picked', colour: COLOUR.picked, mark: 'dot' },
   ...(level === undefined
     ? []
-    : [{ label: `balanced quota: ${counted(level, 'row')}`, colour: COLOUR.ink, mark: 'dashed' as const }]),
+    : [{ label: `balanced quota: ${quotaInWords(quota!)}`, colour: COLOUR.ink, mark: 'dashed' as const }]),
 ])}
 <figure>${responsiveChart(
     {
@@ -64,7 +67,7 @@ ${legend([
         },
         y: { ...scale.options, label: logarithmic ? 'rows (log scale)' : 'rows' },
         marks: [
-          Plot.gridY(scale.ticks),
+          ...scale.axis,
           level === undefined
             ? null
             : Plot.ruleY([scale.position(level)], { stroke: COLOUR.ink, strokeDasharray: '4,3', strokeWidth: 1.25 }),
@@ -140,8 +143,8 @@ function marksOf({ order, sizes, picks }: ClusterSummary): Mark[] {
 interface CountScale {
   /** Where a count stands on the axis. */
   position: (rows: number) => number
-  ticks?: number[]
   options: Plot.ScaleOptions
+  axis: Plot.Markish[]
 }
 
 /** The count axis. A logarithm has no 0: clusters without a pick sit at half a row, under a tick that says 0. */
@@ -149,8 +152,9 @@ function countScale(marks: readonly Mark[], quota: number, logarithmic: boolean)
   const most = Math.max(quota, ...marks.map((mark) => mark.size))
   if (!logarithmic) {
     return {
-      position: (rows: number) => rows,
-      options: { domain: [0, most], nice: true, ticks: 6, tickFormat: count },
+      position: (rows) => rows,
+      options: { domain: [0, most] },
+      axis: [Plot.gridY(evenTicks(most)), Plot.axisY(evenTicks(most), { tickFormat: count })],
     }
   }
   const none = marks.some((mark) => mark.picks === 0)
@@ -159,23 +163,22 @@ function countScale(marks: readonly Mark[], quota: number, logarithmic: boolean)
     for (const factor of most <= 2000 ? [1, 2, 5] : [1]) if (power * factor <= most) ticks.push(power * factor)
   }
   return {
-    position: (rows: number) => Math.max(0.5, rows),
-    ticks,
-    options: {
-      type: 'log',
-      domain: [none ? 0.5 : 0.9, most * 1.1],
-      ticks,
-      tickFormat: (rows: number) => (rows === 0.5 ? '0' : count(rows)),
-    },
+    position: (rows) => Math.max(0.5, rows),
+    options: { type: 'log', domain: [none ? 0.5 : 0.9, most * 1.1] },
+    // Texts are given outright: a tick format on a logarithmic axis would leave out every other one.
+    axis: [Plot.gridY(ticks), Plot.axisY(ticks, { text: (rows: number) => (rows === 0.5 ? '0' : count(rows)) })],
   }
 }
 
 function rankTicks(clusters: number): number[] {
-  if (clusters <= 8) return Array.from({ length: clusters }, (_, i) => i + 1)
-  const step = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000].find(
-    (s) => clusters / s <= 6,
-  )!
-  return [1, ...Array.from({ length: Math.floor(clusters / step) }, (_, i) => (i + 1) * step)].filter(
-    (t, i, all) => t !== all[i - 1],
-  )
+  const ticks = evenTicks(clusters)
+  ticks[0] = 1
+  return ticks[1] === 1 ? ticks.slice(1) : ticks
+}
+
+/** Whole numbers from 0 to at most `end`, at most seven, a round step apart. */
+function evenTicks(end: number): number[] {
+  const power = 10 ** Math.max(0, Math.floor(Math.log10(end / 6)))
+  const step = ([1, 2, 5].find((factor) => end / (factor * power) <= 6) ?? 10) * power
+  return Array.from({ length: Math.floor(end / step) + 1 }, (_, i) => i * step)
 }

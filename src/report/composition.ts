@@ -15,22 +15,20 @@ const MOST_SOURCES = 16
 export function compositionSection({ sources, rows, selectedRows, clusters }: ReportSummary): Html | undefined {
   if (!sources || sources.length === 0) return undefined
   const drawn = gather(sources)
-  // Names are cut for the axis; a prefix keeps two that begin alike, or hide characters, apart.
-  const label = new Map(
-    drawn.map((source, i) => [source, `${i}\u0000${visibleText(truncate(source.name, 26)).replace(/\s+/g, ' ')}`]),
+  // Bars are keyed by position, since names cut for the axis may be equal.
+  const keys = new Map(
+    drawn.map((source, i) => [`source ${i}`, visibleText(truncate(source.name, 60)).replace(/\s+/g, ' ')]),
   )
-  const shown = (value: string) => value.slice(value.indexOf('\u0000') + 1)
-  const bars = drawn.flatMap((source) => [
-    { source: label.get(source)!, kind: 'pool', rows: source.rows, share: source.rows / rows },
+  const bars = drawn.flatMap((source, i) => [
+    { source: `source ${i}`, kind: 'pool', rows: source.rows, share: source.rows / rows },
     {
-      source: label.get(source)!,
+      source: `source ${i}`,
       kind: 'pick',
       rows: source.selected,
       share: selectedRows === 0 ? 0 : source.selected / selectedRows,
     },
   ])
   type Bar = (typeof bars)[number]
-  const longest = Math.max(...drawn.map((source) => shown(label.get(source)!).length))
   return html`<section id="composition"><h2>Where the rows come from</h2>
 <p>${words(sources, rows, selectedRows)} ${
     clusters
@@ -52,53 +50,51 @@ ${legend([
         )
         .join('; '),
     },
-    (_width, narrow) => ({
-      height: 34 + drawn.length * 40,
-      marginLeft: narrow ? Math.min(120, 16 + longest * 6.5) : 16 + longest * 7,
-      marginRight: narrow ? 56 : 130,
-      marginTop: 4,
-      marginBottom: 30,
-      x: {
-        label: null,
-        percent: true,
-        ticks: narrow ? 4 : 8,
-        tickFormat: (value: number) => `${value}\u00a0%`,
-        nice: true,
-        grid: true,
-      },
-      y: { axis: null, domain: ['pool', 'pick'], padding: 0.12 },
-      fy: {
-        label: null,
-        domain: drawn.map((source) => label.get(source)!),
-        padding: 0.22,
-        tickFormat: (value: string) => truncate(shown(value), narrow ? 17 : 26),
-      },
-      marks: [
-        Plot.axisFy({
-          anchor: 'left',
-          dx: -4,
-          textAnchor: 'end',
-          tickFormat: (value: string) => truncate(shown(value), narrow ? 17 : 26),
-        }),
-        Plot.barX(bars, {
-          x: 'share',
-          y: 'kind',
-          fy: 'source',
-          fill: (bar: Bar) => (bar.kind === 'pool' ? COLOUR.pool : COLOUR.picked),
-        }),
-        Plot.text(bars, {
-          x: 'share',
-          y: 'kind',
-          fy: 'source',
-          text: (bar: Bar) => (narrow ? percent(bar.share) : `${percent(bar.share)} · ${counted(bar.rows, 'row')}`),
-          textAnchor: 'start',
-          dx: 5,
-          fill: COLOUR.ink,
-        }),
-        Plot.ruleX([0], { stroke: COLOUR.muted }),
-      ],
-      color: { type: 'identity' },
-    }),
+    (_width, narrow) => {
+      const room = narrow ? 100 : 220
+      const names = new Map([...keys].map(([key, name]) => [key, shorten(name, room)]))
+      return {
+        height: 34 + drawn.length * 40,
+        marginLeft: 26 + Math.max(...[...names.values()].map(labelWidth)),
+        marginRight: narrow ? 56 : 130,
+        marginTop: 4,
+        marginBottom: 30,
+        x: {
+          label: null,
+          percent: true,
+          ticks: narrow ? 4 : 8,
+          tickFormat: (value: number) => `${value}\u00a0%`,
+          nice: true,
+        },
+        y: { axis: null, domain: ['pool', 'pick'], padding: 0.12 },
+        fy: { label: null, domain: [...keys.keys()], padding: 0.22 },
+        marks: [
+          Plot.axisFy({
+            anchor: 'left',
+            dx: -4,
+            textAnchor: 'end',
+            tickFormat: (key: string) => names.get(key)!,
+          }),
+          Plot.barX(bars, {
+            x: 'share',
+            y: 'kind',
+            fy: 'source',
+            fill: (bar: Bar) => (bar.kind === 'pool' ? COLOUR.pool : COLOUR.picked),
+          }),
+          Plot.text(bars, {
+            x: 'share',
+            y: 'kind',
+            fy: 'source',
+            text: (bar: Bar) => (narrow ? percent(bar.share) : `${percent(bar.share)} · ${counted(bar.rows, 'row')}`),
+            textAnchor: 'start',
+            dx: 5,
+            fill: COLOUR.ink,
+          }),
+          Plot.ruleX([0], { stroke: COLOUR.muted }),
+        ],
+        color: { type: 'identity' },
+      }
+    },
   )}</figure>
 ${disclosure(
   'The same as a table',
@@ -116,6 +112,20 @@ ${disclosure(
   ),
 )}
 </section>`
+}
+
+/** Upper estimate of a label's width in pixels at 12 px: narrow letters and full-width ones. */
+function labelWidth(label: string): number {
+  let width = 0
+  for (const character of label) width += character.codePointAt(0)! < 0x1100 ? 7 : 13
+  return width
+}
+
+/** The label cut to an estimated width. */
+function shorten(label: string, width: number): string {
+  let cut = label
+  while (labelWidth(cut) > width) cut = truncate(cut, cut.length - 1)
+  return cut
 }
 
 function gather(sources: readonly SourceCount[]): SourceCount[] {

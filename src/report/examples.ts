@@ -15,7 +15,7 @@ export function exampleSection(data: ReportData, summary: ReportSummary): Html |
   const rowsIn = (title: string, rows: Uint32Array) =>
     html`<div><h3>${title}</h3>${rows.length === 0 ? html`<p>None.</p>` : [...rows].map((row) => example(row, data, summary))}</div>`
   return html`<section id="examples"><h2>Rows that were picked, rows that were not</h2>
-<p>Drawn at random by the run’s seed, ${picked.length} from the picked rows and ${left.length} from the others.${
+<p>Drawn at random by the run’s seed, ${picked.length} from the picked rows and ${left.length} from the others. Rows are numbered from 0, in the order of the input.${
     summary.clusters &&
     ` Inside a cluster the draw is uniform: a row that was left out is not worse than one that was taken, its place went to another of its kind.`
   }</p>

@@ -43,7 +43,7 @@ section { background: var(--surface); border: 1px solid var(--line); border-radi
 .facts div { background: var(--surface); border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem; }
 .facts dt { color: var(--muted); font-size: .875rem; }
 .facts dd { margin: 0; font-size: 1.5rem; font-weight: 600; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.facts .note { font-size: .875rem; font-weight: 400; color: var(--muted); }
+.facts .note { display: block; margin-top: .2rem; line-height: 1.35; font-size: .875rem; font-weight: 400; color: var(--muted); }
 .warnings { background: var(--warning); border: 1px solid var(--warning-line); border-radius: 10px; padding: .9rem 1.25rem; margin: 1.25rem 0 0; }
 .warnings ul { margin: .25rem 0 0; padding-left: 1.2rem; }
 figure { margin: 1rem 0 0; }
@@ -86,7 +86,11 @@ footer { color: var(--muted); font-size: .875rem; margin-top: 1.5rem; }
   main { max-width: none; padding: 0; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: 1rem 0; }
   figure, .example, .facts div, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, .legend, .command { break-after: avoid; }
+  .facts { grid-template-columns: repeat(5, 1fr); }
+  .facts dd { font-size: 1.2rem; }
+  .examples { grid-template-columns: 1fr 1fr; }
+  details:not([open]) { display: none; }
   .panels { grid-template-columns: repeat(3, 1fr); }
   * { print-color-adjust: exact; }
 }

@@ -5,7 +5,7 @@ import { chart, legend } from './chart.ts'
 import type { ReportData, ReportTrajectories } from './data.ts'
 import { type Html, html, truncate } from './html.ts'
 import { count, counted, nats } from './numbers.ts'
-import type { PanelRows } from './samples.ts'
+import { type PanelRows, ROWS_PER_PANEL } from './samples.ts'
 import { type ClusterSummary, quotaInWords, type ReportSummary } from './summary.ts'
 import { disclosure, table } from './table.ts'
 import { COLOUR } from './theme.ts'
@@ -45,12 +45,19 @@ ${chart(
   { id: `trajectory-${index}`, title: `Loss trajectories, ${name}`, description },
   {
     width: 320,
-    height: 210,
+    height: 220,
     marginLeft: 38,
     marginRight: 14,
     marginTop: 22,
-    x: { domain: [steps[0], steps[last]], label: 'step', ticks: 4, tickFormat: (step: number) => count(step) },
-    y: { domain, label: 'nats a token', grid: true, ticks: 5 },
+    marginBottom: 40,
+    x: {
+      domain: [steps[0], steps[last]],
+      label: 'step',
+      labelOffset: 34,
+      ticks: 4,
+      tickFormat: (step: number) => count(step),
+    },
+    y: { domain, nice: true, label: 'nats a token', grid: true, ticks: 5 },
     marks: [
       Plot.line(line(steps, pool), {
         x: 'step',
@@ -66,7 +73,7 @@ ${chart(
         stroke: (point: Point) => (picked(point.row) ? COLOUR.picked : COLOUR.pool),
         strokeWidth: 1.5,
       }),
-      Plot.line(line(steps, mean), { x: 'step', y: 'nll', stroke: COLOUR.ink, strokeWidth: 3 }),
+      Plot.line(line(steps, mean), { x: 'step', y: 'nll', stroke: COLOUR.ink, strokeWidth: 3, strokeOpacity: 0.8 }),
       // A run of one checkpoint has no lines.
       steps.length === 1 ? Plot.dot(line(steps, mean), { x: 'step', y: 'nll', fill: COLOUR.ink }) : null,
     ],
@@ -79,8 +86,7 @@ ${chart(
 what the rows were clustered by: a cluster holds rows whose loss moved alike. The reason to draw from every cluster is that rows with nearly equal losses at
 all checkpoints have gradients that agree along the directions in which the run moved, as long as the loss is not too curved between checkpoints
 (<a href="https://arxiv.org/abs/2403.07384" rel="noreferrer">Yang et al., NeurIPS 2024</a>), so that a few rows can stand for their cluster.</p>
-<p>${choice(clusters, panels)} In each, ${panels.some((panel) => panel.rows.length < clusters.sizes[panel.cluster]) ? 'up to five rows drawn at random' : 'all rows'}.
-All panels share their axes.</p>
+<p>${choice(clusters, panels)}</p>
 ${legend([
   { label: 'mean of the cluster', colour: COLOUR.ink, mark: 'heavy' },
   { label: 'row that was picked', colour: COLOUR.picked, mark: 'line' },
@@ -95,14 +101,17 @@ ${disclosure(
 </section>`
 }
 
-function choice(clusters: ClusterSummary, panels: readonly Panel[]): string {
-  if (clusters.order.length === 1) return 'There is one cluster.'
-  if (clusters.order.length === panels.length)
-    return `All ${panels.length} clusters are shown, from the smallest to the largest.`
-  return (
-    `Shown are ${panels.length} of ${clusters.order.length} clusters, at even distances in the order of their sizes: the smallest, ` +
-    'the largest, and those between.'
-  )
+/** How the clusters and rows that are shown were chosen. */
+function choice({ order, sizes }: ClusterSummary, panels: readonly Panel[]): string {
+  const drawn = panels.some(({ rows, cluster }) => rows.length < sizes[cluster])
+  const rows = drawn ? `up to ${ROWS_PER_PANEL} rows drawn at random` : 'all rows'
+  if (order.length === 1) return `There is one cluster; ${drawn ? rows : 'all its rows'} are shown.`
+  const which =
+    order.length === panels.length
+      ? `All ${panels.length} clusters are shown, from the smallest to the largest`
+      : `Shown are ${panels.length} of ${count(order.length)} clusters, at even distances in the order of their sizes: the smallest, ` +
+        'the largest, and those between'
+  return `${which}; of each, ${rows}. All panels share their axes.`
 }
 
 function line(steps: readonly number[], nll: ArrayLike<number>) {

@@ -12,14 +12,18 @@ describe('html', () => {
   })
 
   it('keeps any string as the text of its element and the value of its attribute', () => {
+    const texts = fc.array(fc.string({ unit: 'binary', maxLength: 60 }), { minLength: 10, maxLength: 30 })
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => {
-        const { document } = parseHTML(html`<div><p title="${text}">${text}</p></div>`.markup)
-        const p = document.querySelector('p')!
-        expect(p.children.length).toBe(0)
-        expect(p.textContent).toBe(visibleText(text))
-        expect(p.getAttribute('title')).toBe(visibleText(text))
+      fc.property(texts, (all) => {
+        const { document } = parseHTML(
+          html`<div>${all.map((text) => html`<p title="${text}">${text}</p>`)}</div>`.markup,
+        )
+        const paragraphs = [...document.querySelector('div')!.children]
+        expect(paragraphs.map((p) => p.textContent)).toEqual(all.map(visibleText))
+        expect(paragraphs.map((p) => p.getAttribute('title'))).toEqual(all.map(visibleText))
+        expect(document.querySelectorAll('div *')).toHaveLength(all.length)
       }),
+      { numRuns: 20 },
     )
   })
 

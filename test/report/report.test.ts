@@ -306,7 +306,7 @@ describe('strings of the data are text, never markup', () => {
         expect(structure(page)).toEqual(harmless)
         expect(read(page).querySelector('.example .text')!.textContent).toBe(visibleText(hostile))
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     )
   })
 })
