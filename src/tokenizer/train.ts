@@ -6,6 +6,7 @@
  */
 
 import { BYTE_CHARACTERS, BYTE_ORDER } from './byte-alphabet.ts'
+import { type CountedWords, learnMerges } from './merge-learning.ts'
 import { nextGpt2 } from './pre-tokens.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
 import { SPECIAL_TOKENS } from './turns.ts'
@@ -33,14 +34,29 @@ export interface TrainedTokenizer {
   words: number
 }
 
-/**
- * Trains on an iterable of texts (a record's turn contents, in pool order). Thinning keeps whole texts, by a rule of
- * position alone: a text is counted while the bytes counted so far are below the bytes passed so far times
- * `maximumBytes` / `sourceBytes`. Without `sourceBytes` the first `maximumBytes` are counted. Same texts, same
- * tokenizer.json, on every machine. Memory: the different pre-tokens (some 50 bytes each), not the text.
- * O(bytes) to count, then O(p log p) in the pairs touched by merges.
- */
+export interface TokenizerTrainer {
+  /** Takes the next text of the source. Returns false once no further text will be counted. */
+  add(text: string): boolean
+  /** Learns the merges from what was counted. Takes no further text. */
+  finish(): TrainedTokenizer
+}
+
+/** Trains on texts (a record's turn contents, in pool order): `tokenizerTrainer` fed with all of them. */
 export function trainTokenizer(texts: Iterable<string>, options: TrainTokenizerOptions): TrainedTokenizer {
+  const trainer = tokenizerTrainer(options)
+  for (const text of texts) if (!trainer.add(text)) break
+  return trainer.finish()
+}
+
+/**
+ * A trainer that takes its texts one by one, from a stream. Thinning keeps whole texts, by a rule of position alone: a
+ * text is counted while the bytes counted so far are at most the bytes passed so far times `maximumBytes` /
+ * `sourceBytes`. Without `sourceBytes` the first `maximumBytes` are counted. Same texts, same tokenizer.json, on every
+ * machine. Memory: the different pre-tokens (some 50 bytes each, and their pairs when merging), not the text.
+ * O(bytes) to count, then O(p log p) in the pairs that merges touch. Throws a RangeError for a vocabulary without room
+ * for the bytes.
+ */
+export function tokenizerTrainer(options: TrainTokenizerOptions): TokenizerTrainer {
   const { vocabularySize, maximumBytes = 2 ** 26, sourceBytes = 0, minimumCount = 2 } = options
   const smallest = SPECIAL_TOKENS.length + 256
   if (!(vocabularySize >= smallest && vocabularySize <= 65_536))
@@ -49,17 +65,28 @@ export function trainTokenizer(texts: Iterable<string>, options: TrainTokenizerO
   const counter = wordCounts(nextGpt2)
   let passed = 0
   let counted = 0
-  let used = 0
-  for (const text of texts) {
-    const within = counted <= passed * share
-    passed += Buffer.byteLength(text)
-    if (!within) continue
-    counted += counter.add(text)
-    used++
-    if (counted >= maximumBytes) break
+  let texts = 0
+  return {
+    add(text) {
+      const within = counted <= passed * share && counted < maximumBytes
+      passed += Buffer.byteLength(text)
+      if (within) {
+        counted += counter.add(text)
+        texts++
+      }
+      return counted < maximumBytes
+    },
+    finish() {
+      const { json, size } = learnt(counter.words(), vocabularySize, minimumCount)
+      return { json: JSON.stringify(json), vocabularySize: size, texts, bytes: counted, words: counter.size }
+    },
   }
+}
+
+/** tokenizer.json of the merges that these words teach. */
+function learnt(words: CountedWords, vocabularySize: number, minimumCount: number): { json: unknown; size: number } {
   const tokens = [...SPECIAL_TOKENS, ...BYTE_ORDER.map((byte) => BYTE_CHARACTERS[byte])]
-  const merges = learnMerges(counter.words(), tokens, vocabularySize, minimumCount)
+  const merges = learnMerges(words, tokens, vocabularySize, minimumCount)
   const json: TokenizerJson & { version: string } = {
     version: '1.0',
     truncation: null,
@@ -89,146 +116,5 @@ export function trainTokenizer(texts: Iterable<string>, options: TrainTokenizerO
       merges,
     } as TokenizerJson['model'],
   }
-  return {
-    json: JSON.stringify(json),
-    vocabularySize: tokens.length,
-    texts: used,
-    bytes: counted,
-    words: counter.size,
-  }
-}
-
-/** The different pre-tokens: word w is `bytes[starts[w]..starts[w + 1])`, seen `counts[w]` times. */
-export interface CountedWords {
-  bytes: Uint8Array
-  starts: Uint32Array
-  counts: Float64Array
-}
-
-interface Pair {
-  left: number
-  right: number
-  count: number
-  /** Words that had the pair at some time, with repeats. */
-  words: number[]
-}
-
-/** Extends `tokens` (ids by place; the bytes' tokens already there) up to `size` and returns the merges in order. */
-function learnMerges(words: CountedWords, tokens: string[], size: number, minimumCount: number): [string, string][] {
-  const idOf = new Map(tokens.map((token, id) => [token, id]))
-  const byteIds = Uint32Array.from(BYTE_CHARACTERS, (character) => idOf.get(character)!)
-  const { starts, counts } = words
-  const symbols = Uint32Array.from(words.bytes, (byte) => byteIds[byte])
-  const lengths = Uint32Array.from(counts, (_, word) => starts[word + 1] - starts[word])
-  const pairs = new Map<number, Pair>()
-  const queue = pairQueue()
-  let touched = new Set<Pair>()
-
-  const addPairs = (word: number, sign: 1 | -1) => {
-    const from = starts[word]
-    for (let i = from; i + 1 < from + lengths[word]; i++) {
-      const key = symbols[i] * 65_536 + symbols[i + 1]
-      let pair = pairs.get(key)
-      if (pair === undefined) {
-        pair = { left: symbols[i], right: symbols[i + 1], count: 0, words: [] }
-        pairs.set(key, pair)
-      }
-      pair.count += sign * counts[word]
-      if (sign === 1 && pair.words.at(-1) !== word) pair.words.push(word)
-      touched.add(pair)
-    }
-  }
-
-  for (let word = 0; word < counts.length; word++) addPairs(word, 1)
-  for (const pair of pairs.values()) queue.push(pair)
-  const merges: [string, string][] = []
-  while (tokens.length < size) {
-    const best = queue.pop()
-    if (best === undefined || best.count < minimumCount) break
-    const merged = tokens[best.left] + tokens[best.right]
-    // Two ways to spell one string ("ab" + "c", "a" + "bc") share one id, as in the library.
-    let id = idOf.get(merged)
-    if (id === undefined) {
-      id = tokens.length
-      tokens.push(merged)
-      idOf.set(merged, id)
-    }
-    merges.push([tokens[best.left], tokens[best.right]])
-    touched = new Set()
-    const before = best.words
-    best.words = []
-    for (const word of new Set(before)) {
-      addPairs(word, -1)
-      mergeIn(symbols, starts[word], lengths, word, best, id)
-      addPairs(word, 1)
-    }
-    for (const pair of touched) {
-      if (pair.count > 0) queue.push(pair)
-      else pairs.delete(pair.left * 65_536 + pair.right)
-    }
-  }
-  return merges
-}
-
-/** Merges every occurrence of the pair in one word, from the left. */
-function mergeIn(
-  symbols: Uint32Array,
-  start: number,
-  lengths: Uint32Array,
-  word: number,
-  pair: Pair,
-  id: number,
-): void {
-  const end = start + lengths[word]
-  let out = start
-  for (let i = start; i < end; i++) {
-    if (i + 1 < end && symbols[i] === pair.left && symbols[i + 1] === pair.right) {
-      symbols[out++] = id
-      i++
-    } else symbols[out++] = symbols[i]
-  }
-  lengths[word] = out - start
-}
-
-/** Pairs by falling count, then by rising ids. An entry whose count is no longer its pair's is passed over. */
-function pairQueue(): { push(pair: Pair): void; pop(): Pair | undefined } {
-  type Entry = { pair: Pair; count: number }
-  const heap: Entry[] = []
-  const before = (a: Entry, b: Entry) =>
-    a.count !== b.count
-      ? a.count > b.count
-      : a.pair.left !== b.pair.left
-        ? a.pair.left < b.pair.left
-        : a.pair.right < b.pair.right
-  const sink = (entry: Entry) => {
-    let i = 0
-    for (let child = 1; child < heap.length; child = 2 * i + 1) {
-      if (child + 1 < heap.length && before(heap[child + 1], heap[child])) child++
-      if (!before(heap[child], entry)) break
-      heap[i] = heap[child]
-      i = child
-    }
-    heap[i] = entry
-  }
-  return {
-    push(pair) {
-      const entry = { pair, count: pair.count }
-      let i = heap.length
-      heap.push(entry)
-      while (i > 0 && before(entry, heap[(i - 1) >> 1])) {
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
-      }
-      heap[i] = entry
-    },
-    pop() {
-      while (heap.length > 0) {
-        const top = heap[0]
-        const last = heap.pop()!
-        if (heap.length > 0) sink(last)
-        if (top.count === top.pair.count && top.count > 0) return top.pair
-      }
-      return undefined
-    },
-  }
+  return { json, size: tokens.length }
 }

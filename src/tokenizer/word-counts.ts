@@ -1,7 +1,7 @@
 /** Counts of the different pre-tokens of many texts, kept as bytes in typed arrays: the texts themselves are not held. */
 
+import type { CountedWords } from './merge-learning.ts'
 import type { NextPreToken } from './pre-tokens.ts'
-import type { CountedWords } from './train.ts'
 
 export interface WordCounts {
   /** Counts the text's pre-tokens; returns its length in UTF-8 bytes. */
