@@ -16,7 +16,9 @@ export interface ReportData {
   clusters?: ReportClusters
   /** Absent for methods without trajectories: their section is left out. */
   trajectories?: ReportTrajectories
-  /** Rows in the pool that could not be scored and so were kept out of the draw. */
+  /**
+   * Rows in the pool that could not be scored. Where there are clusters the count may be left to them: the rows in none.
+   */
   quarantined?: { count: number; shown: readonly { row: number; reason: string; file?: string; line?: number }[] }
   /** Rows of the input that could not be read and are not in the pool. */
   bad?: { count: number; shown: readonly Fault[] }
@@ -36,7 +38,8 @@ export interface RunFacts {
   /** Device that ran the proxy: `cpu`, `webgpu`, … */
   device?: string
   proxy?: ProxyFacts
-  timings: readonly { stage: string; seconds: number }[]
+  /** Wall clock of each stage when it was computed; `cached` where that was an earlier run. */
+  timings: readonly { stage: string; seconds: number; cached?: boolean }[]
   /** Versions of winnow and of what it ran on, by name. */
   versions: Readonly<Record<string, string>>
   inputs: readonly { file: string; rows?: number; bytes?: number; sha256?: string }[]
@@ -72,7 +75,7 @@ export interface ReportRows {
 export interface ReportClusters {
   /** K; ids are 0 … K-1. */
   count: number
-  /** Cluster of each row, [N]; any number outside 0 … K-1 marks a row in no cluster (quarantined). */
+  /** Cluster of each row, [N]; any number outside 0 … K-1 (NO_CLUSTER, -1) marks a row in none: quarantined. */
   assignment: ArrayLike<number>
   /** Names to show in place of the ids, [K]: `gsm8k / 3` where clusters were formed inside each source. */
   labels?: readonly string[]
@@ -81,8 +84,8 @@ export interface ReportClusters {
 export interface ReportTrajectories {
   /** Optimiser step of each checkpoint, ascending, [T]. */
   steps: ArrayLike<number>
-  /** One column a checkpoint, [T] of [N]: the row's mean NLL in nats a response token; NaN where there is none. */
-  nll: readonly ArrayLike<number>[]
+  /** Row-major [N, T], as the `trajectories` signal: each row's mean NLL in nats a response token; NaN where there is none. */
+  nll: ArrayLike<number>
 }
 
 /**
@@ -109,10 +112,7 @@ export function checkReportData(data: Omit<ReportData, 'texts'>): void {
     expect('clusters.assignment', clusters.assignment.length, rows.count)
     if (clusters.labels) expect('clusters.labels', clusters.labels.length, clusters.count)
   }
-  if (trajectories) {
-    expect('trajectories.nll', trajectories.nll.length, trajectories.steps.length)
-    for (const [t, column] of trajectories.nll.entries()) expect(`trajectories.nll[${t}]`, column.length, rows.count)
-  }
+  if (trajectories) expect('trajectories.nll', trajectories.nll.length, rows.count * trajectories.steps.length)
 }
 
 /** The [N] flags of a list of row numbers, as `ReportRows.selected` wants them. */

@@ -47,7 +47,8 @@ function reason(row: number, { rows, clusters: columns, quarantined }: ReportDat
   const cluster = columns.assignment[row]
   if (!(cluster >= 0 && cluster < columns.count)) {
     const known = quarantined?.shown.find((shown) => shown.row === row)
-    return known ? `in no cluster: ${known.reason}` : 'in no cluster: it could not be scored'
+    const why = known ? truncate(known.reason, 200) : 'it could not be scored'
+    return `in no cluster: ${why}${picked ? '; rows of this kind were asked for' : ''}`
   }
   const size = clusters.sizes[cluster]
   const picks = clusters.picks[cluster]

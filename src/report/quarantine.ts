@@ -4,23 +4,32 @@ import { formatFault } from '../errors.ts'
 import type { ReportData } from './data.ts'
 import { type Html, html, truncate } from './html.ts'
 import { count, counted, percent } from './numbers.ts'
+import type { ReportSummary } from './summary.ts'
 import { table } from './table.ts'
 
 /** Most rows listed of each kind; all are counted. */
 const MOST_LISTED = 20
 
 /** Left out (undefined) where every row of the input took part. */
-export function quarantineSection({ quarantined, bad, rows }: ReportData): Html | undefined {
+export function quarantineSection(
+  { quarantined, bad, rows }: ReportData,
+  { clusters }: ReportSummary,
+): Html | undefined {
   const parts: Html[] = []
-  if (quarantined && quarantined.count > 0) {
-    const shown = quarantined.shown.slice(0, MOST_LISTED)
-    parts.push(html`<p>${counted(quarantined.count, 'row')} (${percent(quarantined.count / rows.count)} of the pool) could not be scored, for example because the
-prompt alone fills the proxy’s window, so that no response token is left. ${quarantined.count === 1 ? 'It is' : 'They are'} in no cluster and not picked.
-Counting such a loss as 0 would make the row look perfectly learned.</p>
+  const unscored = quarantined?.count ?? clusters?.unclustered.rows ?? 0
+  const picked = clusters?.unclustered.selected ?? 0
+  if (unscored > 0) {
+    const shown = (quarantined?.shown ?? []).slice(0, MOST_LISTED)
+    parts.push(html`<p>${counted(unscored, 'row')} (${percent(unscored / rows.count)} of the pool) could not be scored, for example because the
+prompt alone fills the proxy’s window, so that no response token is left. Counting such a loss as 0 would make a row look perfectly learned: ${
+      picked === 0
+        ? 'they are kept apart and not picked'
+        : `they are kept apart, and ${count(picked)} of them were picked because the run asked for that`
+    }.</p>
 ${
   shown.length > 0 &&
   table(
-    listed(shown.length, quarantined.count),
+    listed(shown.length, unscored),
     [
       { head: 'row', cell: (row: (typeof shown)[number]) => count(row.row), kind: 'number' },
       {

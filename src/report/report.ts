@@ -45,7 +45,7 @@ ${clusterSection(summary)}
 ${compositionSection(summary)}
 ${lengthSection(data, summary)}
 ${exampleSection(data, summary)}
-${quarantineSection(data)}
+${quarantineSection(data, summary)}
 ${runSection(data, summary)}
 <footer>Made by winnow from the run’s own files. The page holds no script and asks for nothing from the network. It does hold
 texts of the pool, in the examples${summary.shown.panels.length > 0 && ' and under the trajectories'}: think of that before you share it.</footer>

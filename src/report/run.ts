@@ -1,6 +1,6 @@
 /** What was run, on what, and what it cost: enough to run it again and to check it. */
 
-import type { ProxyFacts, ReportData } from './data.ts'
+import type { ProxyFacts, ReportData, RunFacts } from './data.ts'
 import { type Html, type HtmlValue, html } from './html.ts'
 import { bytes, count, counted, duration, nats, percent, scaled } from './numbers.ts'
 import type { ReportSummary } from './summary.ts'
@@ -58,7 +58,11 @@ ${
   table(
     'Time of each stage',
     [
-      { head: 'stage', cell: ({ stage }: { stage: string; seconds: number }) => stage, kind: 'head' },
+      {
+        head: 'stage',
+        cell: ({ stage, cached }: RunFacts['timings'][number]) => (cached ? `${stage} (from an earlier run)` : stage),
+        kind: 'head',
+      },
       { head: 'time', cell: (timing) => duration(timing.seconds), kind: 'number' },
       { head: 'share', cell: (timing) => percent(timing.seconds / seconds), kind: 'number' },
     ],

@@ -23,6 +23,8 @@ export interface ClusterSummary {
   /** Clusters picked whole, and the fewest and most rows picked of the others (undefined if there are none). */
   whole: number
   quota?: { least: number; most: number }
+  /** Rows in no cluster, and how many of them were picked all the same (because that was asked for). */
+  unclustered: { rows: number; selected: number }
 }
 
 export interface SourceCount {
@@ -59,9 +61,14 @@ function summariseClusters({ rows, clusters }: Omit<ReportData, 'texts'>): Clust
   if (!clusters) return undefined
   const sizes = clusterSizes(clusters, rows.count)
   const picks = new Uint32Array(clusters.count)
+  const unclustered = { rows: 0, selected: 0 }
   for (let row = 0; row < rows.count; row++) {
     const cluster = clusters.assignment[row]
-    if (rows.selected[row] && cluster >= 0 && cluster < clusters.count) picks[cluster]++
+    const known = cluster >= 0 && cluster < clusters.count
+    if (!known) unclustered.rows++
+    if (!rows.selected[row]) continue
+    if (known) picks[cluster]++
+    else unclustered.selected++
   }
   const order = ascendingClusters(sizes)
   if (order.length === 0) return undefined
@@ -72,7 +79,7 @@ function summariseClusters({ rows, clusters }: Omit<ReportData, 'texts'>): Clust
   }
   const { labels } = clusters
   const label = (cluster: number) => labels?.[cluster] ?? `cluster ${cluster}`
-  return { sizes, picks, order, label, whole: order.length - partial.length, quota }
+  return { sizes, picks, order, label, whole: order.length - partial.length, quota, unclustered }
 }
 
 /** Rows and picked rows of each source, largest first; rows without a source are counted as `(no source)`. */

@@ -128,27 +128,31 @@ function readPanels(data: ReportData, { steps, nll }: ReportTrajectories, chosen
     ...panel,
     mean: new Float64Array(steps.length),
     points: [...panel.rows].flatMap((row) =>
-      nll.map((column, t) => ({ row, step: steps[t], nll: column[row] })).filter((point) => Number.isFinite(point.nll)),
+      Array.from(steps, (step, t) => ({ row, step, nll: nll[row * steps.length + t] })).filter((point) =>
+        Number.isFinite(point.nll),
+      ),
     ),
   }))
-  const pool = new Float64Array(steps.length)
-  for (const [t, column] of nll.entries()) {
-    const sums = new Float64Array(chosen.length)
-    const counts = new Float64Array(chosen.length)
-    let sum = 0
-    let finite = 0
-    for (let row = 0; row < rows.count; row++) {
-      const value = column[row]
+  const T = steps.length
+  // The last group is the pool.
+  const groups = panels.length + 1
+  const sums = new Float64Array(groups * T)
+  const counts = new Float64Array(groups * T)
+  for (let row = 0; row < rows.count; row++) {
+    const panel = index[row]
+    for (let t = 0; t < T; t++) {
+      const value = nll[row * T + t]
       if (!Number.isFinite(value)) continue
-      sum += value
-      finite++
-      if (index[row] < 0) continue
-      sums[index[row]] += value
-      counts[index[row]]++
+      sums[panels.length * T + t] += value
+      counts[panels.length * T + t]++
+      if (panel < 0) continue
+      sums[panel * T + t] += value
+      counts[panel * T + t]++
     }
-    pool[t] = sum / finite
-    for (const [p, panel] of panels.entries()) panel.mean[t] = sums[p] / counts[p]
   }
+  const means = sums.map((sum, i) => sum / counts[i])
+  for (const [p, panel] of panels.entries()) panel.mean = means.subarray(p * T, (p + 1) * T)
+  const pool = means.subarray(panels.length * T)
   return { panels, pool }
 }
 
@@ -187,7 +191,7 @@ function panelTable(
     ...[...rows].map((row) => ({
       name: `row ${row}`,
       picked: data.rows.selected[row] ? 'yes' : 'no',
-      losses: nll.map((column) => column[row]),
+      losses: steps.map((_, t) => nll[row * steps.length + t]),
       text: truncate(data.texts.get(row) ?? '', 120),
     })),
   ]

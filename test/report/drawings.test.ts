@@ -17,9 +17,10 @@ const run: ReportData = {
   clusters: { count: 4, assignment: [0, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1] },
   trajectories: {
     steps: [10, 20],
+    // Two checkpoints a row.
     nll: [
-      [4, 3, 3.1, 3.2, 2, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, Number.NaN],
-      [3.5, 1, 1.1, 1.2, 1.5, 1.6, 1.7, 1.8, 1.9, 2, 2.1, Number.NaN],
+      ...[4, 3.5, 3, 1, 3.1, 1.1, 3.2, 1.2, 2, 1.5, 2.1, 1.6],
+      ...[2.2, 1.7, 2.3, 1.8, 2.4, 1.9, 2.5, 2, 2.6, 2.1, Number.NaN, Number.NaN],
     ],
   },
   warnings: [],

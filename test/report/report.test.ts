@@ -163,10 +163,11 @@ describe('small and odd runs', () => {
     const row = data.rows.selected.length - 1
     const before = buildReport(data)
     assignment[row] = -1
-    for (const column of data.trajectories!.nll) (column as Float32Array)[row] = Number.NaN
+    const nll = Float32Array.from(data.trajectories!.nll).fill(Number.NaN, row * 12)
     const page = buildReport({
       ...data,
       clusters: { ...data.clusters!, assignment },
+      trajectories: { ...data.trajectories!, nll },
       quarantined: {
         count: 1,
         shown: [{ row, reason: 'the prompt fills the window', file: 'pool.jsonl', line: 1500 }],
@@ -179,6 +180,16 @@ describe('small and odd runs', () => {
     expect(text(page)).toContain('pool.jsonl:1500')
     expect(text(page)).toContain('30 records of the input could not be read')
     expect(text(page)).toContain('pool.jsonl:3: answer is missing')
+  })
+
+  it('rows that could not be scored and were asked for all the same are said to be picked', () => {
+    const data = sampleRun({ rows: 60, clusters: 4 })
+    const assignment = Uint32Array.from(data.clusters!.assignment)
+    const row = Array.from(data.rows.selected).indexOf(1)
+    assignment[row] = 0xffffffff
+    const page = buildReport({ ...data, clusters: { ...data.clusters!, assignment } })
+    expect(text(page)).toContain('1 row (1.7 % of the pool) could not be scored')
+    expect(text(page)).toContain('1 of them were picked because the run asked for that')
   })
 
   it('rows without a source are counted as such, and many sources are drawn together', () => {
@@ -226,7 +237,7 @@ function repeated(data: ReportData, times: number): ReportData {
         source: { ...rows.source!, codes: repeat(rows.source!.codes, Uint32Array) },
       },
       clusters: { ...clusters!, assignment: repeat(clusters!.assignment, Uint32Array) },
-      trajectories: { ...trajectories!, nll: trajectories!.nll.map((column) => repeat(column, Float32Array)) },
+      trajectories: { ...trajectories!, nll: repeat(trajectories!.nll, Float32Array) },
     },
     (row) => data.texts.get(row % rows.count) ?? 'text',
   )
@@ -294,7 +305,7 @@ describe('strings of the data are text, never markup', () => {
   })
 
   it('whatever the string', () => {
-    const any = fc.string({ unit: 'binary', minLength: 1, maxLength: 40 })
+    const any = fc.array(fc.nat(0xffff), { minLength: 1, maxLength: 40 }).map((units) => String.fromCharCode(...units))
     const markup = fc
       .array(fc.constantFrom('<', '>', '"', "'", '&', '/', '=', ' ', 'a', 'svg', 'script', '--', '!', '\n', '`'), {
         minLength: 1,

@@ -28,7 +28,7 @@ export function sampleRun(options: SampleOptions = {}): ReportData {
   const record = (row: number) => examples[row % examples.length]
   const names = [...new Set(examples.map((example) => example.source))]
   const assignment = new Uint32Array(rows)
-  const nll = Array.from({ length: checkpoints }, () => new Float32Array(rows))
+  const nll = new Float32Array(rows * checkpoints)
   const steps = Array.from({ length: checkpoints }, (_, t) => (t + 1) * 45)
   const lengths = new Uint32Array(rows)
   const codes = new Uint16Array(rows)
@@ -46,7 +46,10 @@ export function sampleRun(options: SampleOptions = {}): ReportData {
     const rate = 0.004 + 0.014 * kind.uniform()
     const offset = 0.12 * stream.normal()
     for (let t = 0; t < checkpoints; t++) {
-      nll[t][row] = Math.max(0.02, floor + drop * Math.exp(-rate * steps[t]) + offset + 0.04 * stream.normal())
+      nll[row * checkpoints + t] = Math.max(
+        0.02,
+        floor + drop * Math.exp(-rate * steps[t]) + offset + 0.04 * stream.normal(),
+      )
     }
   }
   const columns = { count: clusters, assignment }
