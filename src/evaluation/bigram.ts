@@ -108,6 +108,33 @@ export function fitBigram(rows: TokenRows, vocabularySize: number, options: Bigr
   }
 }
 
+/**
+ * Mean NLL of rows (default: all) under bigrams that have not seen them: the rows are dealt to `folds` (default 5), and
+ * each fold is scored by a model of the others. Fitted and scored on the same rows a bigram of a small pool remembers
+ * them (0.5 nats a token lower on 1,500 rows of grade-school mathematics), and so does a proxy in its own way.
+ */
+export function heldOutBigramNll(
+  rows: TokenRows,
+  vocabularySize: number,
+  options: BigramOptions & { folds?: number } = {},
+): { meanNll: number; tokens: number } {
+  const { folds = 5, maxLength } = options
+  const all = options.rows ?? Uint32Array.from(rowRange(rows.count))
+  let nll = 0
+  let tokens = 0
+  for (let fold = 0; fold < folds; fold++) {
+    const others = all.filter((_, index) => index % folds !== fold)
+    const bigram = fitBigram(rows, vocabularySize, { rows: others, maxLength })
+    const scored = bigram.nll(
+      rows,
+      all.filter((_, index) => index % folds === fold),
+    )
+    if (scored.tokens > 0) nll += scored.meanNll * scored.tokens
+    tokens += scored.tokens
+  }
+  return { meanNll: tokens === 0 ? Number.NaN : nll / tokens, tokens }
+}
+
 /** Calls with (context, token) for every trained token that has a token before it. */
 function eachTarget(row: Uint32Array, maxLength: number, visit: (context: number, token: number) => void): void {
   const length = Math.min(row.length, maxLength)

@@ -1,11 +1,12 @@
 /** One process at a time writes into a run directory. The lock of a process that has ended is taken over. */
 
 import { randomUUID } from 'node:crypto'
-import { constants, copyFile, link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { WinnowError } from '../errors.ts'
 import { errorCode, ioError } from './fault.ts'
 import { isLinkless, temporaryPath } from './files.ts'
+import { sha256 } from './hash.ts'
 import { ownProcess, type ProcessIdentity, processState } from './process.ts'
 
 export interface RunLock extends AsyncDisposable {
@@ -40,17 +41,30 @@ function parseHolder(text: string): Holder | undefined {
 export async function acquireLock(path: string): Promise<RunLock> {
   const holder: Holder = { ...ownProcess(), hostname: hostname(), since: new Date().toISOString(), nonce: randomUUID() }
   const text = JSON.stringify(holder)
+  const takenFrom = await take(path, text).catch((error) => {
+    throw ioError(error, path, 'write')
+  })
+  return {
+    takenFrom,
+    [Symbol.asyncDispose]: async () => {
+      // Nobody replaces the lock of a running process, so what was read is what is removed.
+      if ((await readFile(path, 'utf8').catch(() => undefined)) === text) await unlink(path).catch(() => undefined)
+    },
+  }
+}
+
+/** Puts `text` at `path` as its lock; returns the pid of the ended holder it replaced, if there was one. */
+async function take(path: string, text: string): Promise<number | undefined> {
   const temporary = temporaryPath(path)
-  let takenFrom: number | undefined
+  await writeFile(temporary, text, { flag: 'wx' })
   try {
-    await writeFile(temporary, text, { flag: 'wx' })
     while (true) {
       try {
         await link(temporary, path).catch((error) => {
           if (!isLinkless(error)) throw error
           return writeFile(path, text, { flag: 'wx' })
         })
-        break
+        return undefined
       } catch (error) {
         if (errorCode(error) !== 'EEXIST') throw error
       }
@@ -58,33 +72,21 @@ export async function acquireLock(path: string): Promise<RunLock> {
       if (found === undefined) continue
       const other = parseHolder(found)
       if (other !== undefined && processState(other) !== 'ended') throw lockedError(path, other)
-      if (await removeExactly(path, found)) takenFrom = other?.pid
+      // Several processes may have read this stale lock. Only the one that holds a lock on that very text may replace
+      // it, and it looks again first: the others then find the new lock, never remove it.
+      const claim = `${path}.${sha256(found).slice(0, 16)}`
+      await take(claim, text)
+      try {
+        if ((await readFile(path, 'utf8').catch(() => undefined)) !== found) continue
+        await rename(temporary, path)
+        return other?.pid
+      } finally {
+        await unlink(claim).catch(() => undefined)
+      }
     }
-  } catch (error) {
-    throw ioError(error, path, 'write')
   } finally {
     await unlink(temporary).catch(() => undefined)
   }
-  return {
-    takenFrom,
-    [Symbol.asyncDispose]: async () => {
-      await removeExactly(path, text)
-    },
-  }
-}
-
-/** Remove the lock if it is still the one that was read; a newer one, put there meanwhile, is put back. */
-async function removeExactly(path: string, expected: string): Promise<boolean> {
-  const aside = temporaryPath(path)
-  try {
-    await rename(path, aside)
-  } catch {
-    return false
-  }
-  const isExpected = (await readFile(aside, 'utf8').catch(() => undefined)) === expected
-  if (!isExpected) await copyFile(aside, path, constants.COPYFILE_EXCL).catch(() => undefined)
-  await unlink(aside).catch(() => undefined)
-  return isExpected
 }
 
 function lockedError(path: string, holder: Holder): WinnowError {

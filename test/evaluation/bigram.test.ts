@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { fitBigram } from '../../src/evaluation/bigram.ts'
+import { fitBigram, heldOutBigramNll } from '../../src/evaluation/bigram.ts'
 import { bigramCounter } from '../../src/evaluation/bigram-counts.ts'
 import { randomStream } from '../../src/random/philox.ts'
 import { TRAINED_BIT } from '../../src/tokenizer/tokenizer.ts'
@@ -101,6 +101,21 @@ describe('the bigram model', () => {
     const entropy = 1.75 * Math.LN2
     expect(meanNll).toBeGreaterThan(entropy - 0.02)
     expect(meanNll).toBeLessThan(entropy + 0.02)
+  })
+
+  test('held out, scores every row once, by a model of the others', () => {
+    const rows = tokenRows([[1, 2, 1], [1, 3], [2, 2, 1, 3], [0]])
+    const expected = [
+      [0, 2],
+      [1, 3],
+    ].map((fold) => {
+      const others = Uint32Array.from([0, 1, 2, 3].filter((row) => !fold.includes(row)))
+      return fitBigram(rows, 4, { rows: others }).nll(rows, Uint32Array.from(fold))
+    })
+    const { meanNll, tokens } = heldOutBigramNll(rows, 4, { folds: 2 })
+    expect(expected.map((fold) => fold.tokens)).toEqual([5, 1])
+    expect(tokens).toBe(6)
+    expect(meanNll).toBeCloseTo((expected[0].meanNll * 5 + expected[1].meanNll) / 6, 12)
   })
 
   test('refuses a token outside the vocabulary', () => {

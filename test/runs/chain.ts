@@ -1,8 +1,10 @@
 /**
  * Three stages with parts, as a pipeline would run them. As a program, `chain.ts <directory> <n>` ends itself with
- * SIGKILL at its n-th step: between and inside writes, before and after each record.
+ * SIGKILL at its n-th step: between and inside writes, before and after each record. Without <n> it runs to the end, or
+ * to a fault, which it prints.
  */
 
+import { WinnowError } from '../../src/errors.ts'
 import { openRun } from '../../src/runs/directory.ts'
 import { runStage } from '../../src/runs/stage.ts'
 
@@ -24,7 +26,7 @@ export async function runChain(directory: string, step: (point: string) => void,
       executed.push('tokens')
       await using file = await work.create('tokens.bin')
       for (let chunk = 0; chunk < 3; chunk++) {
-        await file.write(column(chunk, 1 << 20))
+        await file.write(new Uint8Array(1 << 20).fill(chunk + 1))
         step(`tokens: chunk ${chunk} written`)
       }
       const record = { path: 'tokens.bin', ...(await file.commit()) }
@@ -84,6 +86,9 @@ export async function runChain(directory: string, step: (point: string) => void,
 if (process.argv[1] === import.meta.filename) {
   let steps = 0
   await runChain(process.argv[2], () => {
-    if (steps++ === Number(process.argv[3])) process.kill(process.pid, 'SIGKILL')
+    if (String(steps++) === process.argv[3]) process.kill(process.pid, 'SIGKILL')
+  }).catch((error) => {
+    if (!(error instanceof WinnowError)) throw error
+    console.log(error.fault.code)
   })
 }

@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openRun } from '../../src/runs/directory.ts'
-import { canonicalJson, hashJson } from '../../src/runs/hash.ts'
+import { canonicalJson, hashJson, sha256 } from '../../src/runs/hash.ts'
 import { acquireLock } from '../../src/runs/lock.ts'
 import { readManifest } from '../../src/runs/manifest.ts'
 import { ownProcess } from '../../src/runs/process.ts'
@@ -96,11 +96,19 @@ describe('the lock', () => {
   })
 
   test('goes to one of many that find the same stale one', async () => {
-    const path = join(place(), 'lock')
     const { pid } = spawnSync(process.execPath, ['-e', ''])
-    writeFileSync(path, lockOf({ pid, start: '0123456789ab' }))
-    const attempts = await Promise.allSettled(Array.from({ length: 20 }, () => acquireLock(path)))
-    expect(attempts.filter((attempt) => attempt.status === 'fulfilled').length).toBe(1)
+    for (let round = 0; round < 10; round++) {
+      const path = join(place(), 'lock')
+      const stale = lockOf({ pid, start: '0123456789ab' })
+      writeFileSync(path, stale)
+      // Its taking over was begun once before, by a process that ended in the midst of it.
+      if (round % 2) writeFileSync(`${path}.${sha256(stale).slice(0, 16)}`, lockOf({ pid, start: 'ba9876543210' }))
+      const attempts = await Promise.allSettled(Array.from({ length: 20 }, () => acquireLock(path)))
+      expect(attempts.filter((attempt) => attempt.status === 'fulfilled').length).toBe(1)
+      for (const attempt of attempts)
+        if (attempt.status === 'rejected') expect(attempt.reason).toMatchObject({ fault: { code: 'run-locked' } })
+      expect(readdirSync(join(path, '..'))).toEqual(['lock'])
+    }
   })
 })
 

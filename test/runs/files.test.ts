@@ -10,6 +10,7 @@ import {
   writeFileAtomic,
 } from '../../src/runs/files.ts'
 import { hashFile, sha256 } from '../../src/runs/hash.ts'
+import { runChain } from './chain.ts'
 import { place } from './place.ts'
 
 const child = join(import.meta.dirname, 'full.child.ts')
@@ -123,6 +124,13 @@ describe('leftovers', () => {
   })
 })
 
+/** What a shell script prints that may mount file systems of its own; undefined where that is not allowed. */
+function isolated(script: string, values: string[]): string | undefined {
+  const isolate = process.getuid?.() === 0 ? ['-m'] : ['-r', '-m']
+  const run = spawnSync('unshare', [...isolate, 'sh', '-c', script, ...values], { encoding: 'utf8' })
+  return run.error !== undefined || run.status === 77 || run.stdout === '' ? undefined : run.stdout
+}
+
 describe('when the disk takes no more', () => {
   test.skipIf(process.platform === 'win32')('a write beyond the file size limit fails clean', () => {
     const directory = place()
@@ -139,22 +147,43 @@ describe('when the disk takes no more', () => {
 
   test('a full disk fails clean, and the same command works once there is room', (context) => {
     const directory = place()
-    // A file system of 4 MiB in a mount namespace of its own: nothing outside this shell sees it.
+    // In a mount namespace of its own: nothing outside this shell sees the file system of 4 MiB.
     const script = `
       mount -t tmpfs -o size=4m none "$0" || exit 77
       cd "$0" && echo old > out.bin
       "$1" "$2" out.bin 8; ls -A; cat out.bin
       "$1" "$2" out.bin 2; ls -A; wc -c < out.bin`
-    const isolate = process.getuid?.() === 0 ? ['-m'] : ['-r', '-m']
-    const run = spawnSync('unshare', [...isolate, 'sh', '-c', script, directory, process.execPath, child], {
-      encoding: 'utf8',
-    })
-    if (run.error !== undefined || run.status === 77 || run.stdout === '')
-      return context.skip('needs Linux with user namespaces, or root')
-    const [fault, names, content, written, namesAfter, size] = run.stdout.trim().split('\n')
+    const run = isolated(script, [directory, process.execPath, child])
+    if (run === undefined) return context.skip('needs Linux with user namespaces, or root')
+    const [fault, names, content, written, namesAfter, size] = run.trim().split('\n')
     expect(JSON.parse(fault)).toMatchObject({ code: 'disk-full', file: 'out.bin' })
     expect([names, content]).toEqual(['out.bin', 'old'])
     expect(JSON.parse(written)).toEqual({ code: 'written' })
     expect([namesAfter, Number(size)]).toEqual(['out.bin', 2 << 20])
+  })
+
+  test('a run on a disk that is full again and again ends with the bytes of one that had room', async (context) => {
+    const undisturbed = join(place(), 'run')
+    await runChain(undisturbed, () => {})
+    const directory = place()
+    // The outputs are 3 MiB and a few pages of 4 KiB: the sizes let the disk fill at ever later writes.
+    const sizes = [0, 1024, 3080, 3092, 3104, 3116]
+    const script = `
+      mount -t tmpfs -o size=4k none "$0" || exit 77
+      for size in ${sizes.join(' ')}; do
+        mount -o remount,size=$((size + 4))k none "$0"; "$1" "$2" "$0/run"
+      done
+      mount -o remount,size=8m none "$0"; "$1" "$2" "$0/run" && echo finished
+      cd "$0/run" && sha256sum selection.bin signals/* tokens.bin; ls -A`
+    const run = isolated(script, [directory, process.execPath, join(import.meta.dirname, 'chain.ts')])
+    if (run === undefined) return context.skip('needs Linux with user namespaces, or root')
+    const [faults, rest] = run.split('finished\n')
+    const codes = faults.trim().split('\n')
+    expect(new Set(codes)).toEqual(new Set(['disk-full']))
+    expect(codes.length).toBeGreaterThan(3)
+    const names = ['selection.bin', 'signals/loss.0.bin', 'signals/loss.1.bin', 'signals/loss.2.bin', 'tokens.bin']
+    const hashes = names.map((name) => `${sha256(readFileSync(join(undisturbed, name)))}  ${name}`)
+    const left = ['checkpoints', 'journal.jsonl', 'manifest.json', 'selection.bin', 'signals', 'tokens.bin']
+    expect(rest.trim().split('\n')).toEqual([...hashes, ...left])
   })
 })
