@@ -62,7 +62,7 @@ ${legend([
         x: {
           label: null,
           percent: true,
-          ticks: narrow ? 4 : 8,
+          ticks: narrow ? 3 : 8,
           tickFormat: (value: number) => `${value}\u00a0%`,
           nice: true,
         },

@@ -60,5 +60,6 @@ ${
 }
 
 function listed(shown: number, all: number): string {
-  return shown === all ? 'All of them' : `The first ${count(shown)} of ${count(all)}`
+  if (shown === all) return 'All of them'
+  return shown === 1 ? `The first of ${count(all)}` : `The first ${count(shown)} of ${count(all)}`
 }

@@ -58,7 +58,8 @@ figcaption { font-size: .875rem; color: var(--muted); max-width: 72ch; }
 .narrow { display: none; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; color: var(--link); font-size: .9rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin-bottom: 1.1rem; }
+section > .scroll:last-child, details > .scroll:last-child { margin-bottom: 0; }
 table { border-collapse: collapse; font-size: .875rem; margin-top: .6rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); padding-bottom: .3rem; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
