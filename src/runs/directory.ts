@@ -83,6 +83,7 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
   await writeManifest(manifestPath, manifest)
 
   const owned = held.move()
+  let written: Promise<unknown> = Promise.resolve()
   return {
     directory,
     journal,
@@ -99,7 +100,10 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
       Object.assign(manifest, rest, { updatedAt: new Date().toISOString() })
       Object.assign(manifest.counts, counts)
       Object.assign(manifest.facts, more)
-      await writeManifest(manifestPath, manifest)
+      // One after the other: an earlier state must not replace a later one.
+      const write = written.then(() => writeManifest(manifestPath, manifest))
+      written = write.catch(() => undefined)
+      await write
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -108,7 +108,10 @@ export async function runStage<V extends Json>(run: Run, stage: Stage<V>): Promi
     latest.set(record.part, { part: record.part, value: record.value, outputs })
   }
   const parts = [...latest.values()]
-  const partFiles = new Set(parts.flatMap((part) => part.outputs.map((output) => output.path)))
+  // A file that changed since may be another key's by now: not ours to remove.
+  const partFiles = new Set(
+    parts.flatMap((part) => part.outputs.filter((output) => output.intact).map((output) => output.path)),
+  )
   const checked = (relative: string): string => {
     const path = relativePath(relative)
     if (path === undefined) throw new Error(`${stage.name}: ${relative} is not a path inside the run directory`)

@@ -124,7 +124,9 @@ export async function clusterRows(
 
   const sizes = new Uint32Array(groupOfCluster.length)
   for (const row of kept) sizes[assignment[row]]++
-  const provenance = { ...options, of: matrix.name, within: groups?.name ?? null, inertia }
+  const { clusters, normalise, restarts, iterations, seed } = options
+  const within = groups?.name ?? null
+  const provenance = { of: matrix.name, within, clusters, normalise, restarts, iterations, seed, inertia }
   return {
     signal: signal('clusters', assignment, { provenance }),
     centroids: signal('centroids', Float32Array.from(centroids), {

@@ -50,6 +50,12 @@ describe('a run directory', () => {
     expect(manifest).toMatchObject({ ...facts, counts: { rows: 5, selected: 2 }, facts: { loss: 1.5 }, status: 'done' })
   })
 
+  test('ends with the manifest of the last of many updates at once', async () => {
+    await using run = await openRun(join(place(), 'run'), facts)
+    await Promise.all(Array.from({ length: 20 }, (_, index) => run.update({ counts: { [index]: index } })))
+    expect(Object.keys((await readManifest(run.path('manifest.json'))).counts).length).toBe(20)
+  })
+
   test('remembers when it was first made', async () => {
     const directory = join(place(), 'run')
     const open = async () => {

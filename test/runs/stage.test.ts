@@ -202,3 +202,29 @@ test('scratch files of parts are gone once the stage is done', async () => {
   })
   expect(existsSync(join(directory, 'checkpoints/state.0.bin'))).toBe(false)
 })
+
+test('a file of an interrupted part that another stage has written over since is left to it', async () => {
+  await using run = await openRun(join(place(), 'run'), { config: {}, seeds: {}, versions: {} })
+  const stage = (seed: number) => ({ name: 's', version: 1, inputs: {}, options: { seed } })
+  const interrupted = runStage(run, {
+    ...stage(1),
+    execute: async (work) => {
+      await work.finishPart('0', [await work.write('state.bin', 'first')])
+      throw new Error('interrupted')
+    },
+  })
+  await expect(interrupted).rejects.toThrow('interrupted')
+  await runStage(run, {
+    ...stage(2),
+    execute: async (work) => ({ outputs: [await work.write('state.bin', 'second')], value: null }),
+  })
+  const resumed = await runStage(run, {
+    ...stage(1),
+    execute: async (work) => {
+      expect(work.parts).toMatchObject([{ part: '0', outputs: [{ path: 'state.bin', intact: false }] }])
+      return { outputs: [], value: null }
+    },
+  })
+  expect(resumed.resumedParts).toBe(0)
+  expect(readFileSync(run.path('state.bin'), 'utf8')).toBe('second')
+})
