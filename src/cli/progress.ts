@@ -1,0 +1,202 @@
+/** Draws what a pipeline tells: one redrawn line in a terminal, calm plain lines elsewhere. */
+
+import type { Notice } from '../methods/method.ts'
+import type { PipelineEvent, StageName, StageProgress } from '../pipeline/events.ts'
+import { createMeter, type Meter } from './meter.ts'
+import { bytes, count, duration } from './numbers.ts'
+import { type Terminal, width } from './terminal.ts'
+
+export interface ProgressOptions {
+  terminal: Terminal
+  /** Seconds of a clock that only goes forward. Default: the process's. */
+  now?: () => number
+  /** Resident memory of the process, bytes. */
+  memory?: () => number
+  /** Whether to draw between events too, for a clock that moves while nothing else does. Default true. */
+  ticking?: boolean
+}
+
+export interface Progress {
+  onEvent(event: PipelineEvent): void
+  /** A line of its own, above the redrawn one. */
+  print(line: string): void
+  /** Notices told so far. */
+  readonly notices: readonly Notice[]
+  /** Takes the redrawn line away and stops drawing. */
+  close(): void
+}
+
+const LABELS: Record<StageName, string> = {
+  read: 'read the pool',
+  tokenizer: 'train tokenizer',
+  tokens: 'tokenise',
+  bigram: 'bigram baseline',
+  calibrate: 'calibrate',
+  trajectories: 'train and score',
+  clusters: 'cluster',
+  select: 'select',
+  write: 'write records',
+  report: 'write report',
+}
+const LABEL_WIDTH = Math.max(...Object.values(LABELS).map(width))
+
+/** Seconds between two drawings of the line. */
+const REDRAW = 0.1
+/** Seconds between two plain lines, or a tenth of the time that the stage has taken where that is more: a night's log stays readable. */
+const CALM = 5
+const CALM_SHARE = 0.1
+/** The first plain line of a stage that takes a while comes earlier. */
+const CALM_FIRST = 1
+
+interface Running {
+  stage: StageName
+  since: number
+  drawn: number
+  progress: StageProgress
+  meter: Meter
+}
+
+/** What is known of a running stage, in words, most important first. */
+function facts({ progress, meter }: Running, now: number, memory: number): Record<string, string | undefined> {
+  const rate = progress.unit === undefined ? undefined : meter.rate()
+  const left = meter.left(now)
+  const perSecond =
+    rate === undefined ? '' : progress.unit === 'bytes' ? bytes(rate) : `${count(rate)} ${progress.unit ?? ''}`
+  return {
+    left: left === undefined ? undefined : `${duration(left < 10 ? Math.ceil(left) : left).replace('.0', '')} left`,
+    rate: rate === undefined || rate <= 0 ? undefined : `${perSecond}/s`,
+    loss: progress.loss === undefined ? undefined : `loss ${progress.loss.toFixed(3)}`,
+    memory: `${bytes(memory)} memory`,
+    detail: progress.detail,
+  }
+}
+
+const IMPORTANCE = ['left', 'rate', 'loss', 'memory', 'detail']
+const ORDER = ['rate', 'loss', 'left', 'memory', 'detail']
+const wholePercent = (fraction: number) => `${Math.floor(100 * Math.min(1, Math.max(0, fraction)))} %`
+
+function bar(fraction: number, size: number, unicode: boolean): string {
+  const full = Math.floor(size * Math.min(1, Math.max(0, fraction)))
+  return (unicode ? '█' : '#').repeat(full) + (unicode ? '░' : '.').repeat(size - full)
+}
+
+/** `  train and score  █████░░░░░   52 %  3,120 tokens/s  loss 2.913  1 min 4 s left  412 MB memory`, at most `columns` wide. */
+export function progressLine(
+  head: string,
+  running: { progress: StageProgress; facts: Record<string, string | undefined> },
+  { columns, unicode }: { columns: number; unicode: boolean },
+): string {
+  const share = wholePercent(running.progress.fraction).padStart(5)
+  const size = columns >= 100 ? 24 : columns >= 60 ? 12 : 0
+  const start = `${head}${size === 0 ? '' : `  ${bar(running.progress.fraction, size, unicode)}`}  ${share}`
+  let room = columns - 1 - width(start)
+  const shown = new Set<string>()
+  for (const name of IMPORTANCE) {
+    const text = running.facts[name]
+    if (text === undefined || width(text) + 2 > room) continue
+    shown.add(name)
+    room -= width(text) + 2
+  }
+  const line = [start, ...ORDER.filter((name) => shown.has(name)).map((name) => running.facts[name])].join('  ')
+  return [...line].slice(0, Math.max(0, columns - 1)).join('')
+}
+
+export function createProgress(options: ProgressOptions): Progress {
+  const { terminal } = options
+  const now = options.now ?? (() => performance.now() / 1000)
+  const memory = options.memory ?? (() => process.memoryUsage.rss())
+  const notices: Notice[] = []
+  let stages: StageName[] = []
+  let running: Running | undefined
+  let lineShown = false
+
+  const place = (stage: StageName) => {
+    const at = stages.indexOf(stage)
+    return at < 0 ? '' : `${String(at + 1).padStart(String(stages.length).length)}/${stages.length} `
+  }
+  const head = (stage: StageName) => `${place(stage)}${LABELS[stage].padEnd(LABEL_WIDTH)}`
+
+  const clear = () => {
+    if (lineShown) terminal.write('\r\u001b[2K')
+    lineShown = false
+  }
+  const print = (line: string) => {
+    clear()
+    terminal.write(`${line}\n`)
+  }
+  const draw = () => {
+    if (running === undefined) return
+    const at = now()
+    if (terminal.interactive) {
+      if (at - running.drawn < REDRAW) return
+      running.drawn = at
+      const line = progressLine(
+        terminal.style('cyan', head(running.stage)),
+        { progress: running.progress, facts: facts(running, at, memory()) },
+        { columns: terminal.columns(), unicode: terminal.unicode },
+      )
+      terminal.write(`\r\u001b[2K${line}`)
+      lineShown = true
+      return
+    }
+    const first = running.drawn === Number.NEGATIVE_INFINITY
+    const calm = first ? CALM_FIRST : Math.max(CALM, CALM_SHARE * (at - running.since))
+    if (at - (first ? running.since : running.drawn) < calm) return
+    running.drawn = at
+    const known = facts(running, at, memory())
+    const words = ORDER.flatMap((name) => known[name] ?? [])
+    print(`${head(running.stage).trimEnd()}: ${[wholePercent(running.progress.fraction), ...words].join(', ')}`)
+  }
+
+  const timer = options.ticking === false ? undefined : setInterval(draw, 1000 * (terminal.interactive ? REDRAW : 0.5))
+  timer?.unref()
+
+  return {
+    notices,
+    print,
+    onEvent(event) {
+      switch (event.kind) {
+        case 'plan':
+          stages = event.stages
+          break
+        case 'stage-start':
+          running = {
+            stage: event.stage,
+            since: now(),
+            drawn: Number.NEGATIVE_INFINITY,
+            progress: { fraction: 0 },
+            meter: createMeter(),
+          }
+          if (event.resumedParts > 0) {
+            const parts = event.resumedParts === 1 ? 'part' : 'parts'
+            print(`${head(event.stage).trimEnd()}: goes on after ${count(event.resumedParts)} finished ${parts}`)
+          }
+          draw()
+          break
+        case 'stage-progress':
+          if (running?.stage !== event.stage) break
+          running.progress = { ...running.progress, ...event.progress }
+          running.meter.observe(now(), running.progress)
+          draw()
+          break
+        case 'stage-end': {
+          const mark = terminal.interactive ? `${terminal.style('green', terminal.unicode ? '✓' : '*')} ` : ''
+          const time = event.cached ? 'kept from before' : duration(event.seconds)
+          const summary = event.summary === undefined ? '' : `  ${event.summary}`
+          print(`${mark}${head(event.stage)}  ${time.padStart(10)}${summary}`)
+          running = undefined
+          break
+        }
+        case 'notice':
+          notices.push(event.notice)
+          print(`${terminal.style('yellow', 'note:')} ${event.notice.message}`)
+          break
+      }
+    },
+    close() {
+      clearInterval(timer)
+      running = undefined
+      clear()
+    },
+  }
+}

@@ -1,0 +1,181 @@
+/** The options of `winnow select`: its own, and each method's, generated from the method's schema. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { DeviceName } from '../engine/session.ts'
+import { WinnowError } from '../errors.ts'
+import { describeOptions, parseOptions } from '../methods/options.ts'
+import { findMethod, methods } from '../methods/registry.ts'
+import type { SelectOptions } from '../pipeline/options.ts'
+
+/** What a command asks of the pipeline, the device not yet chosen. */
+export interface AskedOptions extends Omit<SelectOptions, 'device'> {
+  device?: DeviceName | 'auto'
+}
+
+/** What commander makes of the command line; method options lie among the others, as text. */
+export interface SelectFlags {
+  budget?: string
+  method?: string
+  out?: string
+  run?: string
+  overwrite?: boolean
+  seed?: number
+  proxy?: string
+  device?: AskedOptions['device']
+  threads?: number
+  maxLength?: number
+  fields?: string
+  template?: string
+  onBadRow?: 'stop' | 'skip'
+  memoryLimit?: string
+  dryRun?: boolean
+  json?: boolean
+  verbose?: boolean
+  config?: string
+}
+
+const wholeNumber = (least: number) => (text: string) => {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least)
+    throw new InvalidArgumentError(`It takes a whole number of at least ${least}.`)
+  return value
+}
+
+/** Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. */
+export function addSelectOptions(command: Command): void {
+  const add = (heading: string, flags: string, description: string, parse?: (text: string) => unknown) => {
+    const option = new Option(flags, description).helpGroup(heading)
+    if (parse) option.argParser(parse)
+    command.addOption(option)
+    return option
+  }
+  const what = 'What to select:'
+  add(what, '-b, --budget <amount>', '30% (of the rows), 5000 (rows), 500ktok or 2Mtok (training tokens)')
+  add(what, `-m, --method <${methods.map(({ name }) => name).join('|')}>`, 'see `winnow methods` (default: s2l)')
+  add(what, '--seed <n>', 'of every random choice (default: 0)', wholeNumber(0))
+  const data = 'Reading:'
+  add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
+  add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
+  add(data, '--max-length <tokens>', 'rows are cut to this many tokens (default: 512)', wholeNumber(8))
+  add(data, '--on-bad-row <stop|skip>', 'bad rows are counted and shown either way (default: stop)').choices([
+    'stop',
+    'skip',
+  ])
+  add(data, '--memory-limit <size>', 'for reading CSV and Parquet, such as 2GB (default: 512MB)')
+  const writing = 'Writing:'
+  add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
+  add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')
+  add(writing, '--overwrite', 'replace an output that is there')
+  add(writing, '--config <manifest>', 'do what an earlier run did; options given beside it win')
+  add(writing, '--dry-run', 'say what would be done and what it costs; write nothing')
+  add(writing, '--json', 'one JSON object on standard output')
+  add(writing, '--verbose', 'show where an unexpected error came from')
+  const machine = 'Computing:'
+  add(machine, '--proxy <nano>', 'a small transformer, trained from scratch on the pool (default: nano)')
+  add(machine, '--device <auto|cpu|webgpu>', 'auto takes a GPU if there is one (default: auto)').choices([
+    'auto',
+    'cpu',
+    'webgpu',
+  ])
+  add(machine, '--threads <n>', 'of the cpu device and of clustering (default: all cores)', wholeNumber(1))
+  for (const { flags, description, owners } of methodOptions()) {
+    add(`Of the method ${owners.join(' and ')}:`, flags, description)
+  }
+}
+
+interface MethodOption {
+  name: string
+  flags: string
+  description: string
+  /** Methods that have it; several may share one. */
+  owners: string[]
+}
+
+function methodOptions(): MethodOption[] {
+  const options = new Map<string, MethodOption>()
+  for (const method of methods) {
+    for (const { name, flag, description, default: value } of describeOptions(method)) {
+      const known = options.get(name)
+      if (known) known.owners.push(method.name)
+      else
+        options.set(name, {
+          name,
+          flags: flag,
+          description: `${description} (default: ${value})`,
+          owners: [method.name],
+        })
+    }
+  }
+  return [...options.values()]
+}
+
+/** What was given on the command line as options of the pipeline. Nothing is checked that the pipeline checks. */
+export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOptions> {
+  const all = flags as Record<string, unknown>
+  const given = methodOptions().filter(({ name }) => all[name] !== undefined)
+  return {
+    pool: pool.length === 0 ? undefined : pool,
+    budget: flags.budget,
+    method: flags.method,
+    methodOptions: Object.fromEntries(given.map(({ name }) => [name, all[name]])),
+    out: flags.out,
+    run: flags.run,
+    overwrite: flags.overwrite,
+    seed: flags.seed,
+    proxy: flags.proxy,
+    device: flags.device,
+    threads: flags.threads,
+    maxLength: flags.maxLength,
+    fields: flags.fields,
+    template: flags.template,
+    onBadRow: flags.onBadRow,
+    memoryLimit: flags.memoryLimit,
+  }
+}
+
+/**
+ * The options as the pipeline takes them, or what is wrong with them, before anything is read.
+ *
+ * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`, `unsupported-proxy`.
+ */
+export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
+  const usage = (
+    code: string,
+    message: string,
+    rest: { path?: string; found?: string; expected?: string; hint: string },
+  ) => new WinnowError('usage', { code, message, ...rest })
+  const { pool = [], budget } = options
+  if (pool.length === 0) {
+    throw usage('no-inputs', 'no pool was given', {
+      expected: 'one or more files',
+      hint: 'For example: winnow select pool.jsonl --budget 30%.',
+    })
+  }
+  if (budget === undefined) {
+    throw usage('no-budget', 'how much to select was not said', {
+      path: '--budget',
+      expected: '30% (of the rows), 5000 (rows) or 2Mtok (training tokens)',
+      hint: `For example: winnow select ${pool.join(' ')} --budget 30%.`,
+    })
+  }
+  const method = findMethod(options.method ?? 's2l')
+  const own = describeOptions(method).map(({ name }) => name)
+  for (const name of Object.keys(options.methodOptions ?? {})) {
+    const option = methodOptions().find((candidate) => candidate.name === name)
+    if (own.includes(name) || option === undefined) continue
+    throw usage('other-methods-option', `the method ${method.name} has no such option`, {
+      path: option.flags.split(' ')[0],
+      hint: `It is an option of ${option.owners.join(' and ')}: leave it out, or say --method ${option.owners[0]}.`,
+    })
+  }
+  const parsed = parseOptions(method, options.methodOptions ?? {})
+  if (options.proxy !== undefined && options.proxy !== 'nano') {
+    throw usage('unsupported-proxy', 'only the proxy nano can be used yet', {
+      path: '--proxy',
+      found: options.proxy,
+      expected: 'nano, a small transformer trained from scratch on the pool',
+      hint: 'Pretrained proxies (from a directory or the Hugging Face hub) are not there yet.',
+    })
+  }
+  return { ...options, pool, budget, method: method.name, methodOptions: parsed }
+}

@@ -1,0 +1,75 @@
+/** What `select` says at its end, and what `--dry-run` says instead of working. */
+
+import { relative } from 'node:path'
+import type { SelectPlan, SelectResult } from '../pipeline/result.ts'
+import { bytes, count, counted, duration, nats, percent, scaled } from './numbers.ts'
+import { pairs, type Terminal, wrap } from './terminal.ts'
+
+/** A path as one would type it here: relative where that is shorter. */
+export function shownPath(path: string): string {
+  const near = relative('.', path)
+  return near !== '' && near.length < path.length ? near : path
+}
+
+const sentence = (terminal: Terminal, text: string) => `${wrap(text, terminal.columns()).join('\n')}\n`
+
+/** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
+export function renderSummary(result: SelectResult, terminal: Terminal): string {
+  const { rows, selected, tokens, nll } = result
+  const bold = (text: string) => terminal.style('bold', text)
+  const share = `, ${count(tokens.selected)} of ${count(tokens.pool)} tokens (${percent(tokens.selected / tokens.pool)})`
+  const head = `Selected ${count(selected)} of ${counted(rows, 'row')} (${percent(selected / rows)})${share}`
+  const learned = nll && nll.proxy < nll.bigram
+  const facts: [string, string][] = [
+    ['records', `${bold(shownPath(result.out.path))} (${bytes(result.out.bytes)})`],
+    ['report', bold(shownPath(result.report))],
+    ['reasons', `${shownPath(result.selectionFile)} (a row for each row of the pool)`],
+    ['time', `${duration(result.seconds)} on ${result.device}`],
+  ]
+  if (nll) {
+    const gap = learned ? `${nats(nll.bigram - nll.proxy)} lower` : 'not lower'
+    facts.push(['proxy', `${nats(nll.proxy)} nats a token, ${gap} than a bigram model (${nats(nll.bigram)})`])
+  }
+  const warning =
+    nll && !learned
+      ? `\n${terminal.style('yellow', 'warning:')} ${sentence(
+          terminal,
+          'the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.',
+        )}`
+      : ''
+  const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}. Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
+  return `\n${bold(`${head}.`)}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
+}
+
+/** A plan, for `--dry-run`. */
+export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
+  const { budget, tokens, proxy, flops } = plan
+  const about = tokens.exact ? '' : 'about '
+  const rows: [string, string][] = [
+    ['pool', `${counted(plan.rows, 'row')}, ${about}${counted(tokens.count, 'token')}`],
+    ['format', `${plan.format.name} (${plan.format.reason})`],
+    ['budget', budget.unit === 'rows' ? counted(budget.amount, 'row') : counted(budget.amount, 'token')],
+    ['method', plan.method],
+  ]
+  if (proxy) {
+    rows.push(
+      ['proxy', `${proxy.name}, ${scaled(proxy.parameters)} parameters, vocabulary ${count(proxy.vocabularySize)}`],
+      [
+        'training',
+        `${counted(proxy.epochs, 'epoch')}, ${counted(proxy.steps, 'step')}, ${counted(proxy.checkpoints, 'checkpoint')}`,
+      ],
+    )
+  }
+  if (flops.total > 0) {
+    const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
+    rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])
+  }
+  rows.push(
+    ['disk', `${bytes(plan.diskBytes)} in ${shownPath(plan.run)}`],
+    ['time', `about ${duration(plan.secondsTotal)} on ${plan.device}`],
+    ...plan.seconds.map(({ stage, seconds }): [string, string] => ['', `${duration(seconds).padStart(12)}  ${stage}`]),
+  )
+  if (plan.cached.length > 0) rows.push(['kept', `${plan.cached.join(', ')} (from an earlier run, not done again)`])
+  rows.push(['output', shownPath(plan.out)])
+  return `\n${terminal.style('bold', 'Plan')} (nothing was written)\n\n${pairs(rows)}`
+}
