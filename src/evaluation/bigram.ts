@@ -14,6 +14,8 @@ export interface BigramOptions {
   rows?: Uint32Array
   /** Rows are cut to this many tokens, in fitting and in scoring. Default: not cut. */
   maxLength?: number
+  /** Called now and then with the rows fitted so far. */
+  onProgress?: (rows: number) => void
 }
 
 export interface Bigram {
@@ -47,8 +49,11 @@ type Discounts = readonly [number, number, number]
 export function fitBigram(rows: TokenRows, vocabularySize: number, options: BigramOptions = {}): Bigram {
   const { maxLength = Number.POSITIVE_INFINITY } = options
   const counter = bigramCounter(vocabularySize)
-  for (const row of options.rows ?? rowRange(rows.count))
-    eachTarget(rows.read(row), maxLength, (context, token) => counter.add(context, token))
+  let done = 0
+  for (const row of options.rows ?? rowRange(rows.count)) {
+    eachTarget(rows.read(row), maxLength, counter.add)
+    if (++done % 1024 === 0) options.onProgress?.(done)
+  }
   const { offsets, tokens, counts, total } = counter.finish()
 
   const bigramDiscounts = modifiedDiscounts(counts)

@@ -103,6 +103,12 @@ describe('the bigram model', () => {
     expect(meanNll).toBeLessThan(entropy + 0.02)
   })
 
+  test('tells of its progress', () => {
+    const seen: number[] = []
+    fitBigram(tokenRows(new Array(3000).fill([1, 2])), 4, { onProgress: (rows) => seen.push(rows) })
+    expect(seen).toEqual([1024, 2048])
+  })
+
   test('held out, scores every row once, by a model of the others', () => {
     const rows = tokenRows([[1, 2, 1], [1, 3], [2, 2, 1, 3], [0]])
     const expected = [

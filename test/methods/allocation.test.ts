@@ -79,18 +79,25 @@ describe('a draw by tokens', () => {
   })
 
   test('stops at the first row that exceeds the offer, rather than look for a shorter one', () => {
-    // Offered 50 each: 30, then 30 would exceed it; the 5 behind it waits for what is left.
-    const { groups, tokens } = grouped([
-      [30, 30, 5],
-      [20, 20, 20, 20],
-    ])
-    // 30 + (70: 20 + 20 + 20) leaves 10, which goes round again: 5 fits.
-    expect([...drawTokens(groups, tokens, 100)].sort()).toEqual([0, 2, 3, 4, 5])
+    // Offered 50 the first cluster takes 30; the 5 behind the second 30 would fit. The other cluster has the 70 left.
+    const { groups, tokens } = grouped([[30, 30, 5], new Array(10).fill(10)])
+    expect([...drawTokens(groups, tokens, 100)].sort((a, b) => a - b)).toEqual([0, 3, 4, 5, 6, 7, 8, 9])
   })
 
   test('passes over a row longer than the whole offer', () => {
-    const { groups, tokens } = grouped([[1000, 4, 4]])
-    expect([...drawTokens(groups, tokens, 9)].sort()).toEqual([1, 2])
+    // Offered 50 the first cluster takes 40, and leaves 60 for six of the other.
+    const { groups, tokens } = grouped([[1000, 40], new Array(200).fill(10)])
+    expect([...drawTokens(groups, tokens, 100)].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7])
+  })
+
+  test('spends what is left over on rows that still fit', () => {
+    // Offered 33, 39 and 40 they take 21, 21 + 18 and 21 + 1; the 18 left over are the first one's next row.
+    const { groups, tokens } = grouped([
+      [21, 18, 18],
+      [21, 18, 20],
+      [21, 50, 1],
+    ])
+    expect([...drawTokens(groups, tokens, 100)].sort((a, b) => a - b)).toEqual([0, 1, 3, 4, 6, 8])
   })
 
   test('offers what no cluster could take alone to them whole', () => {

@@ -51,6 +51,14 @@ describe('s2l', () => {
     expect(of([50, 90], 20)).toEqual(of([50, 60, 70], 30))
   })
 
+  test('draws from clusters of one size independently of each other', () => {
+    const { selected } = select({ clusters: clustersOf([50, 50]) }, byRows(40))
+    const positions = [0, 1].map((cluster) =>
+      [...selected].filter((row) => row >= cluster * 50 && row < cluster * 50 + 50).map((row) => row % 50),
+    )
+    expect(positions[0]).not.toEqual(positions[1])
+  })
+
   test('selects with a smaller budget a subset of what it selects with a larger one', () => {
     const input = fc.tuple(fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }), fc.nat(100), fc.nat(100))
     fc.assert(

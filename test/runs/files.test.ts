@@ -10,6 +10,7 @@ import {
   writeFileAtomic,
 } from '../../src/runs/files.ts'
 import { hashFile, sha256 } from '../../src/runs/hash.ts'
+import { parseJournal } from '../../src/runs/journal.ts'
 import { runChain } from './chain.ts'
 import { place } from './place.ts'
 
@@ -143,6 +144,18 @@ describe('when the disk takes no more', () => {
     expect(JSON.parse(run.stdout)).toMatchObject({ code: 'file-too-large', file: 'out.bin' })
     expect(readdirSync(directory)).toEqual(['out.bin'])
     expect(readFileSync(join(directory, 'out.bin'), 'utf8')).toBe('old')
+  })
+
+  test.skipIf(process.platform === 'win32')('a journal line that came through in part is taken back', () => {
+    const path = join(place(), 'journal.jsonl')
+    const script = join(import.meta.dirname, 'journal.child.ts')
+    const run = spawnSync('sh', ['-c', 'ulimit -f 64; exec "$0" "$@"', process.execPath, script, path], {
+      encoding: 'utf8',
+    })
+    expect(run.stdout.trim()).toBe('file-too-large after 3')
+    const { records, damagedLines } = parseJournal(readFileSync(path))
+    expect(records.map((record) => record.stage)).toEqual(['long', 'long', 'long', 'short'])
+    expect(damagedLines).toBe(0)
   })
 
   test('a full disk fails clean, and the same command works once there is room', (context) => {
