@@ -43,7 +43,7 @@ export interface ChatOptions {
 /** The array behind a chat field: the array itself, or one written as JSON text (as CSV files must). */
 export function chatArray(value: unknown): unknown[] | undefined {
   if (Array.isArray(value)) return value
-  if (typeof value !== 'string' || !value.trimStart().startsWith('[')) return undefined
+  if (typeof value !== 'string' || !/^\s*\[\s*[{\]]/.test(value)) return undefined
   try {
     const parsed: unknown = JSON.parse(value)
     return Array.isArray(parsed) ? parsed : undefined
