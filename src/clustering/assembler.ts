@@ -66,6 +66,7 @@ export const i32 = {
   and: binary([0x71]),
   or: binary([0x72]),
   shl: binary([0x74]),
+  shrU: binary([0x76]),
 }
 
 export const f32 = {
@@ -74,6 +75,7 @@ export const f32 = {
   store: store([0x38]),
   lt: binary([0x5d]),
   le: binary([0x5f]),
+  ge: binary([0x60]),
   sqrt: unary([0x91]),
   add: binary([0x92]),
   sub: binary([0x93]),

@@ -3,26 +3,47 @@
  * constants in the code. Every thread has an instance over the same memory.
  */
 
-import { assemble, f32, f64, f64x2, functionBuilder, I32, i32, loopWhile, v128 } from './assembler.ts'
-import { overDimensions, step, UNROLLED } from './dimensions.ts'
+import {
+  assemble,
+  call,
+  F32,
+  f32,
+  f64,
+  f64x2,
+  functionBuilder,
+  I32,
+  i32,
+  loopWhile,
+  V128,
+  v128,
+  when,
+} from './assembler.ts'
+import { overDimensions, squareOf, step, UNROLLED } from './dimensions.ts'
 import type { Layout } from './layout.ts'
+import { margin } from './rounding.ts'
 import { searchFunction } from './search.ts'
 
 export interface Kernel {
-  /** Renews the clusters of points [first, last); `scratch` is the address of 16 bytes. Returns how many changed. */
+  /** Renews the clusters of points [first, last); `scratch`: the address of this thread's own. Returns how many changed. */
   assign(first: number, last: number, scratch: number): number
+  /** Calls `core.nearer(4 * row)` for the points of [first, last) that may be nearer to `seed` than to seeds before. */
+  seed(first: number, last: number, seed: number): number
   /** Adds points [first, last) to float64 `sums` [k, d] and `counts` [k] (addresses) by cluster, in row order. */
   sum(first: number, last: number, sums: number, counts: number): number
 }
 
-/** The module's bytes; it imports `core.memory` and `core.exact(address of a row's cluster - start of clusters)`. */
+/** The module's bytes; it imports `core.memory` and `core.exact(4 * row)` and `core.nearer(4 * row)`. */
 export function kernelModule(layout: Layout, shared: boolean, relaxed: boolean): Uint8Array<ArrayBuffer> {
   return assemble({
     pages: layout.pages,
     shared,
-    imports: [{ name: 'exact', parameters: 1 }],
+    imports: [
+      { name: 'exact', parameters: 1 },
+      { name: 'nearer', parameters: 1 },
+    ],
     functions: [
       { name: 'assign', parameters: 3, code: searchFunction(layout, relaxed) },
+      { name: 'seed', parameters: 3, code: seedFunction(layout, relaxed) },
       { name: 'sum', parameters: 4, code: sumFunction(layout) },
     ],
   })
@@ -57,5 +78,39 @@ function sumFunction({ d, at }: Layout): number[] {
       step(row, 1),
     ),
     ...row.get,
+  ])
+}
+
+/**
+ * A seed is a point, so float32 holds it exactly; `upper` holds a bound of each row's square to its nearest seed so far.
+ * A row is passed over if the new seed is more than twice as far from that one as the row is (triangle inequality), or
+ * if its float32 square to the new seed, less the margin, exceeds the bound.
+ */
+function seedFunction({ d, at }: Layout, relaxed: boolean): number[] {
+  const build = functionBuilder(3)
+  const [first, last, seed] = build.parameters
+  const [row4, end4, point, x, c, left] = Array.from({ length: 6 }, () => build.local(I32))
+  const [upper, square, rest] = Array.from({ length: 3 }, () => build.local(F32))
+  const [sum, difference] = Array.from({ length: 2 }, () => build.local(V128))
+  const gap = f32.load(i32.add(i32.const(at.gapsBelow), i32.shl(i32.load(row4.get, at.assignment), i32.const(2))))
+  // Twice the margin of a distance is that of its square; an overflown square is at least nearly the largest float32.
+  const atLeast = f32.mul(f32.min(square.get, f32.const(3.4e38)), f32.const(1 - 2 * margin(d)))
+  return build.close([
+    ...row4.set(i32.shl(first.get, i32.const(2))),
+    ...end4.set(i32.shl(last.get, i32.const(2))),
+    ...point.set(i32.add(i32.const(at.points), i32.mul(row4.get, i32.const(d)))),
+    ...loopWhile(
+      i32.ltU(row4.get, end4.get),
+      upper.set(f32.load(row4.get, at.upper)),
+      when(f32.le(gap, upper.get), [
+        x.set(point.get),
+        c.set(i32.add(i32.const(at.rounded), i32.mul(seed.get, i32.const(4 * d)))),
+        ...squareOf(d, { x, c, left, sum, difference, rest, square }, relaxed),
+        when(f32.le(atLeast, upper.get), [call(1, row4.get)]),
+      ]),
+      step(row4, 4),
+      step(point, 4 * d),
+    ),
+    ...row4.get,
   ])
 }

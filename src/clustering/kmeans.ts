@@ -11,7 +11,8 @@ import { squaredDistance } from './distance.ts'
 import { drawRow } from './draw.ts'
 import { kernelModule } from './kernel.ts'
 import { type Layout, layoutOf, type Views, viewsOf } from './layout.ts'
-import type { Crew, Parallel } from './parallel.ts'
+import type { Parallel } from './parallel.ts'
+import { downward } from './rounding.ts'
 import { attach, type Command, type SharedProblem } from './shard.ts'
 import { dealGroups, meansOf, renewTables, repair } from './update.ts'
 import { validated } from './validation.ts'
@@ -91,7 +92,7 @@ export interface KMeansResult {
 export async function kmeans(points: Points, options: KMeansOptions): Promise<KMeansResult> {
   const { n, d, k, restarts, iterations, tolerance } = validated(points, options)
   const { initial, seed, signal, onProgress } = options
-  // Threads cost tens of milliseconds to start.
+  // Starting threads takes tens of milliseconds of a processor.
   const parallel = n * k * d * iterations * restarts > WORTH_THREADS ? options.parallel : undefined
   const layout = layoutOf(n, d, k, parallel?.threads ?? 1)
   await using problem = await openProblem(layout, parallel)
@@ -142,32 +143,34 @@ async function openProblem(layout: Layout, parallel: Parallel | undefined): Prom
   const bytes = WebAssembly.validate(relaxed) ? relaxed : kernelModule(layout, shared, false)
   const problem: SharedProblem = { layout, memory, module: await WebAssembly.compile(bytes) }
   const views = viewsOf(layout, memory.buffer)
-  const crew: Crew = parallel
-    ? await parallel.start(new URL(`./shard${import.meta.url.slice(-3)}`, import.meta.url).href, problem)
-    : await hereOnly(problem)
+  const handle = await attach(problem, 0)
+  const crew = parallel?.start(new URL(`./shard${import.meta.url.slice(-3)}`, import.meta.url).href, problem)
+  let turned = performance.now()
   return {
     views,
-    run: (command) => {
+    run: async (command) => {
       views.ticket[0] = 0
-      return crew.run(command)
+      const others = crew?.run(command)
+      try {
+        handle(command)
+      } finally {
+        await others
+      }
+      // The event loop must turn for workers to report ready, and now and then for timers and aborts.
+      if (performance.now() - turned < (crew?.gathering ? 5 : 50)) return
+      await turnOfEvents()
+      turned = performance.now()
     },
-    [Symbol.asyncDispose]: () => crew[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => crew?.[Symbol.asyncDispose](),
   }
 }
 
-/** A crew of this thread alone. Now and then it lets the event loop turn, so that timers and aborts get through. */
-async function hereOnly(problem: SharedProblem): Promise<Crew> {
-  const handle = await attach(problem, 0)
-  let turned = performance.now()
-  return {
-    run: async (command) => {
-      handle(command as Command)
-      if (performance.now() - turned < 50) return
-      await new Promise((resolve) => setTimeout(resolve))
-      turned = performance.now()
-    },
-    [Symbol.asyncDispose]: async () => {},
-  }
+/** Lets the event loop turn once. Browsers have no setImmediate. */
+function turnOfEvents(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve)
+    else setTimeout(resolve)
+  })
 }
 
 /** k-means++: the first seed uniform, each next one drawn in proportion to the squared distance to the nearest so far. */
@@ -178,15 +181,18 @@ async function seedCentroids(
   restart: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { points, centroids, squares, totals, gaps } = problem.views
+  const { points, centroids, rounded, squares, totals, gapsBelow } = problem.views
   const stream = randomStream(seed, 'kmeans', restart)
   let row: number | undefined = stream.below(n)
   for (let c = 0; ; c++) {
     signal?.throwIfAborted()
     // With all points on a seed already, copies of the first seed fill up.
     for (let j = 0; j < d; j++) centroids[c * d + j] = row === undefined ? centroids[j] : points[row * d + j]
+    rounded.set(centroids.subarray(c * d, (c + 1) * d), c * d)
     if (c === k - 1) return
-    for (let b = 0; b < c; b++) gaps[b] = squaredDistance(centroids, c * d, centroids, b * d, d)
+    for (let b = 0; b < c; b++) {
+      gapsBelow[b] = downward(squaredDistance(centroids, c * d, centroids, b * d, d) / 4)
+    }
     await problem.run({ do: 'seed', seed: c })
     row = drawRow(squares, totals, blocks, stream.uniform())
   }

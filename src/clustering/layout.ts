@@ -9,8 +9,10 @@
 
 import { type Blocks, blocksOf } from './blocks.ts'
 
-/** SIMD vectors of four clusters in a tile; measured in bench/kmeans.ts. */
+/** SIMD vectors of four clusters in a tile, a power of two; 4 measured fastest. */
 export const TILE_VECTORS = 4
+/** Rows that the search takes through its passes together. */
+export const CHUNK_ROWS = 512
 const TILE_SLOTS = 4 * TILE_VECTORS
 /** Distance bounds kept for a point, one for each group; more would prune better and cost more memory. */
 const MOST_GROUPS = 16
@@ -64,8 +66,8 @@ const REGIONS = {
   separation: [Float32Array, (l: Sizes) => l.k],
   /** Upper bound of |float32 centroid - float64 centroid| over the clusters, [1]. */
   rounding: [Float32Array, () => 1],
-  /** Squared distances between the newest seed and the earlier ones, [k]. */
-  gaps: [Float64Array, (l: Sizes) => l.k],
+  /** Below a quarter of the squared distances between the newest seed and the earlier ones, [k]. */
+  gapsBelow: [Float32Array, (l: Sizes) => l.k],
   /** Sums of points per block and cluster, [blocks, k, d]. */
   sums: [Float64Array, (l: Sizes) => l.blocks * l.k * l.d],
   /** Points per block and cluster, [blocks, k]. */
@@ -76,8 +78,8 @@ const REGIONS = {
   changed: [Uint32Array, (l: Sizes) => l.blocks],
   /** The next block to take, [1]. */
   ticket: [Int32Array, () => 1],
-  /** 16 bytes for each thread. */
-  scratch: [Uint32Array, (l: Sizes) => 4 * l.threads],
+  /** For each thread: the squares of a group, then a list of rows, their open groups and squares. */
+  scratch: [Uint32Array, (l: Sizes) => l.threads * scratchWords(l.slotsPerGroup)],
 } as const
 
 interface Sizes {
@@ -86,8 +88,14 @@ interface Sizes {
   k: number
   threads: number
   bounds: number
+  slotsPerGroup: number
   slots: number
   blocks: number
+}
+
+/** 32-bit words of scratch for a thread, whole cache lines. */
+export function scratchWords(slotsPerGroup: number): number {
+  return 16 * Math.ceil((slotsPerGroup + 3 * CHUNK_ROWS) / 16)
 }
 
 /** Plans the memory of n points of d dimensions in k clusters on a number of threads. Pure. */
@@ -98,7 +106,7 @@ export function layoutOf(n: number, d: number, k: number, threads: number): Layo
   const groups = Math.ceil(k / slotsPerGroup)
   const bounds = 4 * Math.ceil(groups / 4)
   const blocks = blocksOf(n, d, k)
-  const sizes = { n, d, k, threads, bounds, slots: groups * slotsPerGroup, blocks: blocks.count }
+  const sizes = { n, d, k, threads, bounds, slotsPerGroup, slots: groups * slotsPerGroup, blocks: blocks.count }
   const at = {} as Record<Region, number>
   let end = 64
   for (const name of Object.keys(REGIONS) as Region[]) {

@@ -1,18 +1,21 @@
 /** The contract between the core, which may start no threads, and whoever can: Node's worker threads, Web Workers. */
 
 export interface Parallel {
-  /** Workers that `start` will bring up. */
+  /** Threads to work on, the caller's own among them. */
   readonly threads: number
   /**
-   * Starts the workers. Each imports `module` (a URL), calls its exported `attach(shared, worker)` once, worker in
-   * [0, threads), and keeps the handler that this returns. `shared` is structured-cloned: shared memory stays shared.
+   * Begins to start `threads - 1` workers and returns at once: a worker takes part from when it is ready. Each imports
+   * `module` (a URL), calls its exported `attach(shared, worker)`, worker in [1, threads), and keeps the handler that
+   * this returns. `shared` is structured-cloned: shared memory stays shared.
    */
-  start(module: string, shared: unknown): Promise<Crew>
+  start(module: string, shared: unknown): Crew
 }
 
-/** Running workers. Disposing ends them. */
+/** Workers, running or about to. Disposing ends them. */
 export interface Crew extends AsyncDisposable {
-  /** Gives every worker the command; resolves when all have handled it, rejects with the first error. */
+  /** Whether some worker is not ready yet. */
+  readonly gathering: boolean
+  /** Gives every ready worker the command; resolves when all have handled it, rejects with the first error. */
   run(command: unknown): Promise<void>
 }
 

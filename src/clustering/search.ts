@@ -12,7 +12,6 @@
  */
 
 import {
-  block,
   type Code,
   call,
   F32,
@@ -22,14 +21,14 @@ import {
   I32,
   i32,
   i32x4,
-  leaveIf,
+  type Local,
   loopWhile,
   V128,
   v128,
   when,
 } from './assembler.ts'
-import { overDimensions, step, UNROLLED } from './dimensions.ts'
-import { type Layout, TILE_VECTORS } from './layout.ts'
+import { multiplyAdd, overDimensions, squareOf, step } from './dimensions.ts'
+import { CHUNK_ROWS, type Layout, TILE_VECTORS } from './layout.ts'
 import { FARTHEST, margin, NARROW, WIDEN } from './rounding.ts'
 
 const NONE = i32.const(-1)
@@ -41,14 +40,16 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
   const build = functionBuilder(3)
   const [first, last, scratch] = build.parameters
   const locals = (count: number, type: number) => Array.from({ length: count }, () => build.local(type))
-  // The row: its points, 4 * its number, its bounds, its cluster.
-  const [rowStart, row4, bound, cluster, changed] = locals(5, I32)
-  const [mask, group, best, bestGroup, x, tile, tileStart, tilesLeft, slot, left] = locals(10, I32)
-  const [upper, limit, bestSquare, square, separation, slack] = locals(6, F32)
-  const [splat, difference, nearest, runnerUp, names, swapped, less] = locals(7, V128)
+  // The row: 4 * its number, its point, its bounds, its cluster.
+  const [row4, point, bound, cluster, changed] = locals(5, I32)
+  const [end4, stop4, list, listEnd, open] = locals(5, I32)
+  const [mask, group, best, bestGroup, x, tile, tileStart, tilesLeft, squares, slot, left] = locals(11, I32)
+  const [upper, limit, bestSquare, square, slack] = locals(5, F32)
+  const [splat, difference, nearest, runnerUp, swapped] = locals(5, V128)
   const sums = locals(TILE_VECTORS, V128)
+  const seconds = locals(TILE_VECTORS, V128)
 
-  const madd = (a: Code, b: Code, c: Code) => (relaxed ? f32x4.relaxedMadd(a, b, c) : f32x4.add(c, f32x4.mul(a, b)))
+  const madd = multiplyAdd(relaxed)
   const element = (base: number, index: Code) => i32.add(i32.const(base), i32.shl(index, i32.const(2)))
   const boundOf = (index: Code) => i32.add(bound.get, i32.shl(index, i32.const(2)))
   /** Not below the true distance, given its float32 square to a rounded centroid. */
@@ -79,29 +80,16 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
     mask.set(existing(mask.get)),
   ]
 
-  const whole = Math.floor(d / 4)
-  const tail = whole > UNROLLED ? 0 : 4 * whole
   /** `square` = |x - c|^2 for the row's own centroid. */
   const ownSquare: Code[] = [
-    x.set(rowStart.get),
+    x.set(point.get),
     tile.set(i32.add(i32.const(at.rounded), i32.mul(cluster.get, i32.const(4 * d)))),
-    splat.set(ZEROS),
-    ...overDimensions(whole, [x, 16], [tile, 16], left, (offset) => [
-      ...difference.set(f32x4.sub(v128.load(x.get, offset), v128.load(tile.get, offset))),
-      ...splat.set(madd(difference.get, difference.get, splat.get)),
-    ]),
-    splat.set(f32x4.add(splat.get, v128.shuffle32(splat.get, splat.get, 2, 3, 0, 1))),
-    splat.set(f32x4.add(splat.get, v128.shuffle32(splat.get, splat.get, 1, 0, 3, 2))),
-    square.set(f32x4.lane0(splat.get)),
-    ...Array.from({ length: d % 4 }, (_, j) => 4 * (tail + j)).flatMap((offset) => [
-      limit.set(f32.sub(f32.load(x.get, offset), f32.load(tile.get, offset))),
-      square.set(f32.add(square.get, f32.mul(limit.get, limit.get))),
-    ]),
+    ...squareOf(d, { x, c: tile, left, sum: splat, difference, rest: limit, square }, relaxed),
   ]
 
-  /** Squares to one tile's centroids: the least of each lane into `nearest`, `names`, the second least `runnerUp`. */
+  /** Squares to one tile's centroids: all to `squares`, the least of each lane to `nearest`, the next to `runnerUp`. */
   const scanTile: Code[] = [
-    x.set(rowStart.get),
+    x.set(point.get),
     ...sums.map((sum) => sum.set(ZEROS)),
     ...overDimensions(d, [x, 4], [tile, 16 * TILE_VECTORS], left, (xOffset, tileOffset) => [
       ...splat.set(v128.load32Splat(x.get, xOffset)),
@@ -110,19 +98,15 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
         ...sum.set(madd(difference.get, difference.get, sum.get)),
       ]),
     ]),
-    ...sums.flatMap((sum) => [
-      less.set(f32x4.lt(sum.get, nearest.get)),
-      runnerUp.set(f32x4.pmin(runnerUp.get, f32x4.pmax(sum.get, nearest.get))),
-      nearest.set(f32x4.pmin(nearest.get, sum.get)),
-      names.set(v128.bitselect(i32x4.splat(slot.get), names.get, less.get)),
-      step(slot, 4),
-    ]),
+    ...sums.map((sum, q) => v128.store(squares.get, sum.get, 16 * q)),
+    ...leastTwo(sums, seconds, swapped),
+    runnerUp.set(f32x4.pmin(f32x4.pmin(runnerUp.get, seconds[0].get), f32x4.pmax(nearest.get, sums[0].get))),
+    nearest.set(f32x4.pmin(nearest.get, sums[0].get)),
+    step(squares, 16 * TILE_VECTORS),
   ]
 
-  /** Brings the least of `nearest` into every lane (`difference` keeps the lanes), of all others into `runnerUp`. */
+  /** Brings the least of `nearest` into every lane, and of all others into `runnerUp`. */
   const mergeLanes: Code[] = [
-    v128.store(scratch.get, i32x4.add(names.get, v128.i32x4(0, 1, 2, 3))),
-    difference.set(nearest.get),
     ...[
       [1, 0, 3, 2],
       [2, 3, 0, 1],
@@ -133,16 +117,24 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
       nearest.set(f32x4.pmin(nearest.get, swapped.get)),
     ]),
   ]
-  const winningLane = i32.ctz(i32x4.bitmask(f32x4.eq(difference.get, nearest.get)))
-  const winningSlot = i32.load(i32.add(scratch.get, i32.shl(winningLane, i32.const(2))))
+  const equalLanes = sums
+    .map((_, q) => i32.shl(i32x4.bitmask(f32x4.eq(v128.load(squares.get, 16 * q), nearest.get)), i32.const(4 * q)))
+    .reduce((a, b) => i32.or(a, b))
+  /** `slot` = where in `group` the least square stands. */
+  const findSlot: Code[] = [
+    squares.set(scratch.get),
+    loopWhile(i32.eqz(equalLanes), step(squares, 16 * TILE_VECTORS)),
+    slot.set(i32.shrU(i32.sub(squares.get, scratch.get), i32.const(2))),
+    slot.set(i32.add(slot.get, i32.ctz(equalLanes))),
+    slot.set(i32.add(slot.get, i32.mul(group.get, i32.const(slotsPerGroup)))),
+  ]
 
   /** Looks at every centroid of `group`, renews its lower bound and, if it has the nearest so far, the best. */
   const scanGroup: Code[] = [
-    slot.set(i32.mul(group.get, i32.const(slotsPerGroup))),
-    tile.set(i32.add(i32.const(at.tiles), i32.mul(slot.get, i32.const(4 * d)))),
+    tile.set(i32.add(i32.const(at.tiles), i32.mul(group.get, i32.const(4 * d * slotsPerGroup)))),
+    squares.set(scratch.get),
     nearest.set(f32x4.splat(f32.const(Infinity))),
     runnerUp.set(nearest.get),
-    names.set(i32x4.splat(slot.get)),
     ...(tilesPerGroup === 1
       ? scanTile
       : [
@@ -166,7 +158,8 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
           f32.store(boundOf(bestGroup.get), f32.min(f32.load(boundOf(bestGroup.get)), atLeast(bestSquare.get))),
         ]),
         bestSquare.set(square.get),
-        best.set(i32.load(i32.shl(winningSlot, i32.const(2)), at.slotCluster)),
+        ...findSlot,
+        best.set(i32.load(i32.shl(slot.get, i32.const(2)), at.slotCluster)),
         bestGroup.set(group.get),
         f32.store(boundOf(group.get), atLeast(f32x4.lane0(runnerUp.get))),
         limit.set(f32.min(limit.get, atMost(square.get))),
@@ -175,20 +168,46 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
     ),
   ]
 
-  /** One row; leaves the enclosing block as soon as the row is known to keep its cluster. */
-  const visitRow: Code[] = [
+  const locate: Code[] = [
+    point.set(i32.add(i32.const(at.points), i32.mul(row4.get, i32.const(d)))),
+    bound.set(i32.add(i32.const(at.lower), i32.mul(row4.get, i32.const(bounds)))),
     cluster.set(i32.load(row4.get, at.assignment)),
+  ]
+  const separation = f32.load(element(at.separation, cluster.get))
+  const [listMask, listSquare] = [4 * CHUNK_ROWS, 8 * CHUNK_ROWS]
+  /** Keeps the row in the list if it is still undecided: without a branch, which would be mispredicted too often. */
+  const keepIf = (condition: Code) => listEnd.set(i32.add(listEnd.get, i32.shl(condition, i32.const(2))))
+
+  /** First pass: rows whose loosened bounds leave a group open. */
+  const pruneRow: Code[] = [
+    ...locate,
     ...loosen,
     f32.store(row4.get, upper.get, at.upper),
-    leaveIf(i32.eqz(mask.get), 0),
-    separation.set(f32.load(element(at.separation, cluster.get))),
-    leaveIf(f32.lt(upper.get, separation.get), 0),
+    i32.store(listEnd.get, row4.get),
+    keepIf(i32.and(i32.ne(mask.get, i32.const(0)), f32.ge(upper.get, separation))),
+    step(row4, 4),
+  ]
+  /** Second pass: those that the true distance to the own centroid does not settle. */
+  const tightenRow: Code[] = [
+    row4.set(i32.load(list.get)),
+    ...locate,
     ...ownSquare,
-    limit.set(f32.min(upper.get, atMost(square.get))),
+    limit.set(f32.min(f32.load(row4.get, at.upper), atMost(square.get))),
     f32.store(row4.get, limit.get, at.upper),
-    leaveIf(f32.lt(limit.get, separation.get), 0),
     mask.set(openGroups(limit.get)),
-    leaveIf(i32.eqz(mask.get), 0),
+    i32.store(listEnd.get, row4.get),
+    i32.store(listEnd.get, mask.get, listMask),
+    f32.store(listEnd.get, square.get, listSquare),
+    keepIf(i32.and(i32.ne(mask.get, i32.const(0)), f32.ge(limit.get, separation))),
+    step(list, 4),
+  ]
+  /** Third pass: a look at the open groups. */
+  const searchRow: Code[] = [
+    row4.set(i32.load(list.get)),
+    mask.set(i32.load(list.get, listMask)),
+    square.set(f32.load(list.get, listSquare)),
+    limit.set(f32.load(row4.get, at.upper)),
+    ...locate,
     // The own centroid is the one to beat, unless its group is about to be looked at anyway.
     best.set(cluster.get),
     bestGroup.set(i32.load(element(at.groupOf, cluster.get))),
@@ -211,20 +230,49 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
       [f32.store(row4.get, upper.get, at.upper), i32.store(row4.get, best.get, at.assignment)],
     ),
     changed.set(i32.add(changed.get, i32.ne(best.get, cluster.get))),
+    step(list, 4),
   ]
 
+  const listStart = i32.add(scratch.get, i32.const(4 * slotsPerGroup))
   return build.close([
     ...row4.set(i32.shl(first.get, i32.const(2))),
-    ...rowStart.set(i32.add(i32.const(at.points), i32.mul(first.get, i32.const(4 * d)))),
-    ...bound.set(i32.add(i32.const(at.lower), i32.mul(first.get, i32.const(4 * bounds)))),
+    ...end4.set(i32.shl(last.get, i32.const(2))),
     ...slack.set(f32.load(i32.const(at.rounding))),
     ...loopWhile(
-      i32.ltU(row4.get, i32.shl(last.get, i32.const(2))),
-      block(...visitRow),
-      step(row4, 4),
-      step(rowStart, 4 * d),
-      step(bound, 4 * bounds),
+      i32.ltU(row4.get, end4.get),
+      stop4.set(i32.add(row4.get, i32.const(4 * CHUNK_ROWS))),
+      when(i32.ltU(end4.get, stop4.get), [stop4.set(end4.get)]),
+      listEnd.set(listStart),
+      loopWhile(i32.ltU(row4.get, stop4.get), ...pruneRow),
+      list.set(listStart),
+      open.set(listEnd.get),
+      listEnd.set(listStart),
+      loopWhile(i32.ltU(list.get, open.get), ...tightenRow),
+      list.set(listStart),
+      loopWhile(i32.ltU(list.get, listEnd.get), ...searchRow),
+      row4.set(stop4.get),
     ),
     ...changed.get,
   ])
+}
+
+/**
+ * Lane by lane, leaves the least of `values` (a power of two of them) in values[0] and the second least in seconds[0]: a
+ * tournament, where (a, a') and (b, b') make min(a, b) and min(max(a, b), a', b').
+ */
+function leastTwo(values: Local[], seconds: Local[], least: Local): Code[] {
+  const code: Code[] = []
+  for (let stride = 1; stride < values.length; stride *= 2) {
+    for (let q = 0; q < values.length; q += 2 * stride) {
+      const [a, b] = [values[q], values[q + stride]]
+      const loser = f32x4.pmax(a.get, b.get)
+      const others = () => f32x4.pmin(seconds[q].get, seconds[q + stride].get)
+      code.push(
+        least.set(f32x4.pmin(a.get, b.get)),
+        seconds[q].set(stride === 1 ? loser : f32x4.pmin(loser, others())),
+        a.set(least.get),
+      )
+    }
+  }
+  return code
 }

@@ -5,7 +5,7 @@
 
 import { squaredDistance } from './distance.ts'
 import type { Kernel } from './kernel.ts'
-import { type Layout, type Views, viewsOf } from './layout.ts'
+import { type Layout, scratchWords, type Views, viewsOf } from './layout.ts'
 import { downward, FARTHEST, upward } from './rounding.ts'
 import { type WasmMemory, type WasmModule, WebAssembly } from './webassembly.ts'
 
@@ -30,13 +30,19 @@ export type Command =
 /** Sets up this thread's view of the problem. */
 export async function attach({ layout, memory, module }: SharedProblem, worker: number) {
   const views = viewsOf(layout, memory.buffer)
+  let seed = 0
   const instance = await WebAssembly.instantiate(module, {
-    core: { memory, exact: (row4: number) => searchExactly(layout, views, row4 >>> 2) },
+    core: {
+      memory,
+      exact: (row4: number) => searchExactly(layout, views, row4 >>> 2),
+      nearer: (row4: number) => renewSquare(layout, views, seed, row4 >>> 2),
+    },
   })
   const kernel = instance.exports as Kernel
-  const scratch = layout.at.scratch + 16 * worker
+  const scratch = layout.at.scratch + 4 * scratchWords(layout.slotsPerGroup) * worker
   const { rows, count } = layout.blocks
   return (command: Command): void => {
+    if (command.do === 'seed') seed = command.seed
     for (;;) {
       const block = Atomics.add(views.ticket, 0, 1)
       if (block >= count) return
@@ -79,7 +85,7 @@ function work(
       views.totals[block] = measure(layout, views, first, last)
       break
     case 'seed':
-      views.totals[block] = renewSquares(layout, views, command.seed, first, last)
+      views.totals[block] = renewSquares(layout, views, kernel, command.seed, first, last)
       break
   }
 }
@@ -112,24 +118,27 @@ function measure({ d }: Layout, { points, centroids, assignment, squares }: View
   return total
 }
 
-/**
- * A row keeps its nearest seed s without computing anything if the new seed is more than twice as far from s as the row
- * is (triangle inequality), with a margin that outweighs the float64 rounding of both.
- */
-function renewSquares({ d }: Layout, views: Views, seed: number, first: number, last: number): number {
-  const { points, centroids, assignment, squares, gaps } = views
-  const twice = 4 * (1 + (d + 16) * 2 ** -48)
-  let total = 0
-  for (let row = first; row < last; row++) {
-    const square = seed === 0 ? Infinity : squares[row]
-    if (seed === 0 || gaps[assignment[row]] <= twice * square) {
-      const renewed = squaredDistance(points, row * d, centroids, seed * d, d)
-      if (renewed < square) {
-        squares[row] = renewed
-        assignment[row] = seed
-      }
+/** The first seed is everyone's nearest; for later ones the kernel says which rows to ask. */
+function renewSquares({ d }: Layout, views: Views, kernel: Kernel, seed: number, first: number, last: number): number {
+  const { points, centroids, assignment, squares, upper } = views
+  if (seed === 0) {
+    for (let row = first; row < last; row++) {
+      squares[row] = squaredDistance(points, row * d, centroids, 0, d)
+      upper[row] = upward(squares[row])
     }
-    total += squares[row]
-  }
+    assignment.fill(0, first, last)
+  } else kernel.seed(first, last, seed)
+  let total = 0
+  for (let row = first; row < last; row++) total += squares[row]
   return total
+}
+
+/** Takes `seed` as the row's nearest if float64 says that it is nearer. */
+function renewSquare({ d }: Layout, views: Views, seed: number, row: number): void {
+  const { points, centroids, assignment, squares, upper } = views
+  const square = squaredDistance(points, row * d, centroids, seed * d, d)
+  if (!(square < squares[row])) return
+  squares[row] = square
+  upper[row] = upward(square)
+  assignment[row] = seed
 }

@@ -27,7 +27,7 @@ export function validated({ data, n, d }: Points, options: KMeansOptions): Probl
       `${data.length} values for [${n}, ${d}]`,
       'n * d values, n >= 1, d >= 1',
     )
-  const bad = data.findIndex((value) => !Number.isFinite(value))
+  const bad = allFinite(data) ? -1 : data.findIndex((value) => !Number.isFinite(value))
   if (bad >= 0)
     throw fault(
       'non-finite-point',
@@ -66,4 +66,18 @@ export function validated({ data, n, d }: Points, options: KMeansOptions): Probl
   if (!isCount(iterations, 0)) throw fault('kmeans-option', 'iterations', String(iterations), 'an integer >= 0')
   if (!(tolerance >= 0)) throw fault('kmeans-option', 'tolerance', String(tolerance), 'a number >= 0')
   return { n, d, k, restarts, iterations, tolerance }
+}
+
+/** 0 * x is 0 for finite x and NaN for all else: four sums at once, several times faster than asking one by one. */
+function allFinite(data: Float32Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0]
+  let i = 0
+  for (; i + 3 < data.length; i += 4) {
+    a += 0 * data[i]
+    b += 0 * data[i + 1]
+    c += 0 * data[i + 2]
+    d += 0 * data[i + 3]
+  }
+  for (; i < data.length; i++) a += 0 * data[i]
+  return a + b + c + d === 0
 }

@@ -16,17 +16,21 @@ export interface WorkerReply {
   error?: unknown
 }
 
-/** `count` worker threads for each task that asks; default: as many as the machine runs at once. */
+/** `count` threads for each task that asks, this one among them; default: as many as the machine runs at once. */
 export function workerThreads(count: number = availableParallelism()): Parallel {
   return {
     threads: count,
-    async start(module, shared) {
+    start(module, shared) {
       // Sources run unbuilt: the worker's file ends as this one does.
       const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url)
-      const members = Array.from({ length: count }, (_, worker) =>
-        member(new Worker(entry, { workerData: { module, shared, worker } satisfies WorkerBirth })),
-      )
+      const members = Array.from({ length: count - 1 }, (_, index) => {
+        const workerData: WorkerBirth = { module, shared, worker: index + 1 }
+        return member(new Worker(entry, { workerData }))
+      })
       const crew: Crew = {
+        get gathering() {
+          return members.some((m) => !m.ready)
+        },
         run: async (command) => {
           await Promise.all(members.map((m) => m.ask(command)))
         },
@@ -34,44 +38,41 @@ export function workerThreads(count: number = availableParallelism()): Parallel 
           await Promise.all(members.map((m) => m.end()))
         },
       }
-      try {
-        await Promise.all(members.map((m) => m.ready))
-      } catch (error) {
-        await crew[Symbol.asyncDispose]()
-        throw error
-      }
       return crew
     },
   }
 }
 
-/** One worker: a question at a time, each with one reply. */
+/** One worker: its first message says that it is ready, each later one answers a command. */
 function member(worker: Worker) {
-  let settle: { resolve: () => void; reject: (error: unknown) => void } | undefined
+  let ready = false
   let failure: unknown
-  const reply = () =>
-    new Promise<void>((resolve, reject) => {
-      if (failure !== undefined) reject(failure)
-      else settle = { resolve, reject }
-    })
+  let waiting: { resolve: () => void; reject: (error: unknown) => void } | undefined
   const fail = (error: unknown) => {
-    failure = error
-    settle?.reject(error)
-    settle = undefined
+    failure ??= error
+    waiting?.reject(error)
+    waiting = undefined
   }
   worker.on('message', ({ error }: WorkerReply) => {
     if (error !== undefined) return fail(error)
-    settle?.resolve()
-    settle = undefined
+    ready = true
+    waiting?.resolve()
+    waiting = undefined
   })
   worker.on('error', fail)
   worker.on('exit', (code) => fail(new Error(`a worker thread ended early, exit code ${code}`)))
   return {
-    ready: reply(),
-    ask: (command: unknown) => {
-      const answered = reply()
+    get ready() {
+      return ready
+    },
+    ask: async (command: unknown) => {
+      if (failure !== undefined) throw failure
+      if (!ready) return
+      const answered = new Promise<void>((resolve, reject) => {
+        waiting = { resolve, reject }
+      })
       worker.postMessage(command)
-      return answered
+      await answered
     },
     end: () => worker.terminate(),
   }

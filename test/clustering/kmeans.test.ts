@@ -2,7 +2,6 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { kmeans, type Points } from '../../src/clustering/kmeans.ts'
 import { referenceKmeans } from '../../src/clustering/reference.ts'
-import { workerThreads } from '../../src/parallel/threads.ts'
 import { randomStream } from '../../src/random/philox.ts'
 import { kmeansCases } from './kmeans.cases.ts'
 
@@ -96,14 +95,6 @@ describe('k-means', () => {
     const run = (seed: number) => kmeans(points, { k: 9, seed, restarts: 1 })
     expect(await run(7)).toEqual(await run(7))
     expect((await run(8)).centroids).not.toEqual((await run(7)).centroids)
-  })
-
-  it('has the same bits on 1, 2 and 3 threads', async () => {
-    const { points } = blobs(40_000, 8, 50)
-    const options = { k: 50, seed: 2, restarts: 2, iterations: 20 }
-    const alone = await kmeans(points, options)
-    expect(await kmeans(points, { ...options, parallel: workerThreads(2) })).toEqual(alone)
-    expect(await kmeans(points, { ...options, parallel: workerThreads(3) })).toEqual(alone)
   })
 
   it('reports every iteration of every restart', async () => {
