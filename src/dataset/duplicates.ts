@@ -48,7 +48,10 @@ export function duplicateSet(): DuplicateSet {
   }
 }
 
-/** Two 32-bit lanes over UTF-16 code units, two units a step, with MurmurHash3's constants and finaliser; never (0, 0). */
+/**
+ * Two 32-bit lanes over UTF-16 code units, four units a step, both lanes seeing all of them, with MurmurHash3's constants
+ * and finaliser; never (0, 0).
+ */
 function hashTurns(turns: readonly Turn[]): [low: number, high: number] {
   let a = 0x9747b28c
   let b = 0x3c6ef372
@@ -56,16 +59,17 @@ function hashTurns(turns: readonly Turn[]): [low: number, high: number] {
     const length = content.length
     a = mix(a ^ length ^ (trained ? 0x40000000 : 0))
     b = mix(b ^ role.charCodeAt(0) ^ (role.charCodeAt(1) << 16))
-    const even = length & ~1
-    for (let i = 0; i < even; i += 2) {
-      const pair = content.charCodeAt(i) | (content.charCodeAt(i + 1) << 16)
-      a = Math.imul(a ^ pair, 0xcc9e2d51)
-      a ^= a >>> 15
-      b = Math.imul(b + pair, 0x1b873593)
-      b ^= b >>> 13
+    const whole = length & ~3
+    for (let i = 0; i < whole; i += 4) {
+      const first = content.charCodeAt(i) | (content.charCodeAt(i + 1) << 16)
+      const second = content.charCodeAt(i + 2) | (content.charCodeAt(i + 3) << 16)
+      a = Math.imul(a ^ first, 0xcc9e2d51)
+      a = (a ^ (a >>> 15)) + second
+      b = Math.imul(b ^ second, 0x1b873593)
+      b = (b ^ (b >>> 13)) + first
     }
-    if (even < length) {
-      const unit = content.charCodeAt(even)
+    for (let i = whole; i < length; i++) {
+      const unit = content.charCodeAt(i)
       a = mix(a ^ unit)
       b = mix(b + unit)
     }

@@ -102,10 +102,16 @@ function splitPair(pair: string): [string, string] {
 }
 
 /** The fault of naming a field that no sampled row has. */
-export function unknownField(path: string, option: string, known: readonly string[], file: string): Fault {
+export function unknownField(
+  path: string,
+  option: string,
+  known: readonly string[],
+  file: string,
+  rows: number,
+): Fault {
   return {
     code: 'unknown-field',
-    message: `no row has the field \`${path}\` that ${option} names`,
+    message: `none of the first ${rows} rows has the field \`${path}\` that ${option} names`,
     file,
     path,
     found: `fields ${known.map((name) => `\`${name}\``).join(', ')}`,

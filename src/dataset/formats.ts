@@ -156,18 +156,6 @@ const SHAPES: Shape[] = [
   TEXT,
 ]
 
-/** Shape that a slot of `--fields` decides, by its first match here. */
-const DECIDING: [slot: string, shape: string][] = [
-  ['messages', 'messages'],
-  ['chosen', 'preference'],
-  ['instruction', 'alpaca'],
-  ['input', 'alpaca'],
-  ['question', 'question-answer'],
-  ['prompt', 'prompt-completion'],
-  ['response', 'prompt-completion'],
-  ['text', 'text'],
-]
-
 /**
  * The format of one input, from its first rows (`sample`, at least one) or from the options. Of the formats that fit
  * any row the one that fits most is taken. Throws `unknown-format`, `unknown-field`, `bad-fields` or `bad-template`.
@@ -181,7 +169,7 @@ export function detectFormat(
   const known = [...new Set(sample.flatMap((row) => Object.keys(row)))]
   const mustExist = (path: string, option: string) => {
     if (!sample.some((row) => valueAt(row, path) !== undefined)) {
-      throw new WinnowError('usage', unknownField(path, option, known, file))
+      throw new WinnowError('usage', unknownField(path, option, known, file, sample.length))
     }
   }
   for (const path of Object.values(fields)) mustExist(path, '--fields')
@@ -206,22 +194,21 @@ export function detectFormat(
       source,
     }
   }
-  const decided = DECIDING.find(([slot]) => fields[slot] !== undefined)
-  const candidates = SHAPES.filter(
-    (shape) => decided === undefined || shape.name === decided[1] || isChatPair(decided[1], shape.name),
-  )
+  const given = Object.keys(fields).filter((slot) => slot !== 'source')
+  const candidates = SHAPES.filter((shape) => given.every((slot) => slot in shape.slots))
+  if (candidates.length === 0) throw new WinnowError('usage', noSuchFormat(given))
   const fits = candidates.map((shape) => {
     const slots = bindSlots(shape, fields)
     return { shape, slots, count: sample.filter((row) => shape.matches(reader(slots, row))).length }
   })
   const best = fits.reduce((a, b) => (b.count > a.count ? b : a))
-  if (best.count === 0) throw new WinnowError('input', noFormat(sample, known, file, decided !== undefined))
+  if (best.count === 0) throw new WinnowError('input', noFormat(sample, known, file, given))
   const { shape, slots } = best
   const first = sample.find((row) => shape.matches(reader(slots, row)))!
   const seen = shape.required.map((slot) => `\`${foundPath(slots, first, slot)}\``).join(' and ')
   return {
     name: shape.name,
-    reason: `${seen} in ${best.count} of the first ${sample.length} rows${decided === undefined ? '' : ', as --fields says'}`,
+    reason: `${seen} in ${best.count} of the first ${sample.length} rows${given.length === 0 ? '' : ', as --fields says'}`,
     note: shape.note,
     columns: topLevel([...Object.values(slots).flat(), ...sourceFields], known),
     turns: (row) => shape.turns(reader(slots, row), (slot) => foundPath(slots, row, slot)),
@@ -229,9 +216,7 @@ export function detectFormat(
   }
 }
 
-const isChatPair = (a: string, b: string) => a === 'messages' && b === 'sharegpt'
-
-/** A shape's slots with those of `--fields` bound. A response named for any prompt-like shape binds its response. */
+/** A shape's slots with those of `--fields` bound. */
 function bindSlots(shape: Shape, fields: FieldMap): Slots {
   const bound: Slots = { ...shape.slots }
   for (const [slot, path] of Object.entries(fields)) if (slot !== 'source') bound[slot] = [path]
@@ -272,7 +257,16 @@ function missing(path: string, value: unknown): Fault {
   }
 }
 
-function noFormat(sample: readonly Row[], known: string[], file: string, bound: boolean): Fault {
+function noSuchFormat(given: string[]): Fault {
+  return {
+    code: 'bad-fields',
+    message: `--fields binds ${given.map((slot) => `\`${slot}\``).join(' and ')}, which no format has together`,
+    path: '--fields',
+    expected: SHAPES.map((shape) => `${shape.name} (${Object.keys(shape.slots).join(', ')})`).join('; '),
+  }
+}
+
+function noFormat(sample: readonly Row[], known: string[], file: string, given: string[]): Fault {
   const wanted = [
     'messages',
     'conversations',
@@ -290,7 +284,7 @@ function noFormat(sample: readonly Row[], known: string[], file: string, bound: 
   })
   return {
     code: 'unknown-format',
-    message: `none of the first ${sample.length} rows is of ${bound ? 'the format that --fields names' : 'a format winnow knows'}`,
+    message: `none of the first ${sample.length} rows is of a format winnow knows${given.length > 0 ? ' with the fields that --fields binds' : ''}`,
     file,
     found:
       known.map((name) => `\`${name}\` (${kindOf(sample.find((row) => name in row)![name])})`).join(', ') ||

@@ -94,6 +94,18 @@ describe('passes', () => {
     expect(dataset.scan).toMatchObject({ rows: 24, inputRows: [12, 12] })
   })
 
+  it('hands out large inputs in batches of bounded size', async () => {
+    const content = Array.from({ length: 5000 }, (_, i) => text(`${i} ${'x'.repeat(1000)}`)).join('\n')
+    const dataset = await poolOf(content)
+    const sizes: number[] = []
+    for await (const { records, bytes } of dataset.batches()) {
+      sizes.push(records.reduce((sum, record) => sum + record.turns[0].content.length, 0))
+      expect(bytes).toBeLessThanOrEqual(2 ** 20)
+    }
+    expect(sizes.length).toBeGreaterThanOrEqual(5)
+    expect(Math.max(...sizes)).toBeLessThan(1.1 * 2 ** 20)
+  })
+
   it('shows progress up to all bytes', async () => {
     const dataset = await openDataset([fixture('gsm8k.jsonl'), fixture('sci-cite.txt')])
     const seen: number[] = []

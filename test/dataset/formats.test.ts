@@ -242,6 +242,19 @@ describe('--fields', () => {
     ])
   })
 
+  it('binds a response in whatever format the rows have', async () => {
+    const path = await fileOf('pool.jsonl', '{"instruction":"i","input":"x","reply":"r"}')
+    const dataset = await openDataset([path], { fields: 'answer=reply' })
+    expect([dataset.format.name, turnsOf((await recordsOf(dataset))[0])]).toEqual([
+      'alpaca',
+      ['user: i\n\nx', 'assistant!: r'],
+    ])
+    expect((await failureOf(open('text=dialogue,prompt=ID'))).fault).toMatchObject({
+      code: 'bad-fields',
+      message: '--fields binds `text` and `prompt`, which no format has together',
+    })
+  })
+
   it('refuses a field that no row has and offers the nearest', async () => {
     const { fault } = await failureOf(open('prompt=dialog,response=section_text'))
     expect(fault).toMatchObject({ code: 'unknown-field', path: 'dialog', hint: 'Did you mean `dialogue`?' })
