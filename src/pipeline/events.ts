@@ -2,7 +2,17 @@
 
 import type { Notice } from '../methods/method.ts'
 
-export type StageName = 'read' | 'tokenizer' | 'tokens' | 'bigram' | 'calibrate' | 'trajectories' | 'clusters' | 'select' | 'write' | 'report'
+export type StageName =
+  | 'read'
+  | 'tokenizer'
+  | 'tokens'
+  | 'bigram'
+  | 'calibrate'
+  | 'trajectories'
+  | 'clusters'
+  | 'select'
+  | 'write'
+  | 'report'
 
 export interface StageProgress {
   /** Share of the stage that is done, in [0, 1]. */

@@ -1,6 +1,14 @@
-/** What `select` is asked. The command line, the library and a replayed manifest all give this. */
+/** What `select` is asked, with its defaults. The command line, the library and a replayed manifest all give this. */
 
+import { availableParallelism } from 'node:os'
+import { basename } from 'node:path'
 import type { DeviceName, OrtApi } from '../engine/session.ts'
+import { WinnowError } from '../errors.ts'
+import { type Budget, parseBudget } from '../methods/budget.ts'
+import type { Method } from '../methods/method.ts'
+import { parseOptions } from '../methods/options.ts'
+import { findMethod } from '../methods/registry.ts'
+import type { Json } from '../runs/hash.ts'
 import type { OnEvent } from './events.ts'
 
 export interface SelectOptions {
@@ -12,25 +20,26 @@ export interface SelectOptions {
   method?: string
   /** The method's own options; its schema checks them and fills in defaults. */
   methodOptions?: Record<string, unknown>
-  /** Selected records. Default: the pool's name with `.selected` before its extension, in the working directory. */
+  /** Selected records. Default: `<pool>.selected.<extension>` in the working directory. */
   out?: string
-  /** Run directory. Default: the output's name with `.winnow` in place of its extension. */
+  /** Run directory. Default: `<pool>.winnow` in the working directory. */
   run?: string
+  /** Replace an output that is there. Default false. */
   overwrite?: boolean
   /** Default 0. */
   seed?: number
   /** Only `nano` for now. */
   proxy?: string
-  /** Default `auto`. */
-  device?: DeviceName | 'auto'
+  device?: DeviceName
   /** Threads of the cpu device and of clustering. Default: as many as the machine runs at once. */
   threads?: number
   /** Rows are cut to this many tokens. Default 512. */
   maxLength?: number
   fields?: string
   template?: string
+  /** Default `stop`. */
   onBadRow?: 'stop' | 'skip'
-  /** DuckDB's memory limit. */
+  /** DuckDB's memory limit. Default 512MB. */
   memoryLimit?: string
   /** The command as typed, for the manifest and the report. */
   command?: string
@@ -43,45 +52,95 @@ export interface SelectContext {
   signal?: AbortSignal
 }
 
-/** What `--dry-run` shows. */
-export interface SelectPlan {
-  rows: number
-  /** Rows, if the budget is one of rows or a share. */
-  budget: { unit: 'rows' | 'tokens'; amount: number }
-  /** Tokens of the pool: counted where the run directory has them, else estimated from a sample. */
-  tokens: { count: number; exact: boolean }
-  format: { name: string; reason: string }
-  method: string
-  device: DeviceName
-  proxy?: { name: string; parameters: number; vocabularySize: number; epochs: number; steps: number; checkpoints: number }
-  /** FLOPs of matrix products. */
-  flops: { training: number; scoring: number; total: number }
-  /** Bytes that the run directory will take. */
-  diskBytes: number
-  /** From a short calibration on this machine, seconds, by stage. */
-  seconds: { stage: string; seconds: number }[]
-  secondsTotal: number
-  run: string
+/** Options with every default filled in and checked. */
+export interface ResolvedOptions {
+  pool: string[]
+  budget: Budget
+  method: Method
+  methodOptions: Record<string, unknown>
   out: string
-  /** Stages that the run directory already holds. */
-  cached: string[]
+  run: string
+  overwrite: boolean
+  seed: number
+  proxy: 'nano'
+  device: DeviceName
+  threads: number
+  maxLength: number
+  fields?: string
+  template?: string
+  onBadRow: 'stop' | 'skip'
+  memoryLimit?: string
+  command: string
 }
 
-export interface SelectResult {
-  rows: number
-  selected: number
-  /** Tokens of the pool and of the selection, where tokens were counted. */
-  tokens?: { pool: number; selected: number }
-  out: { path: string; bytes: number; sha256: string }
-  run: string
-  report: string
-  selectionFile: string
-  /** Final mean NLL of the pool under the proxy, beside a smoothed bigram's, nats a token. */
-  nll?: { proxy: number; bigram: number }
-  /** Rows of each group and how many were selected. */
-  groups: { id: number; label?: string; rows: number; selected: number }[]
-  notices: { code: string; message: string; rows?: number }[]
-  device: string
-  seconds: number
-  stages: { name: string; seconds: number; cached: boolean }[]
+/**
+ * Fills in defaults and checks what can be checked without touching a file.
+ *
+ * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `unsupported-proxy`, `no-pool`.
+ */
+export function resolveOptions(options: SelectOptions): ResolvedOptions {
+  if (options.pool.length === 0)
+    throw new WinnowError('usage', {
+      code: 'no-pool',
+      message: 'no pool is named',
+      expected: 'one or more files',
+      hint: 'Name the file to select from.',
+    })
+  const proxy = options.proxy ?? 'nano'
+  if (proxy !== 'nano')
+    throw new WinnowError('usage', {
+      code: 'unsupported-proxy',
+      message: 'pretrained proxies are not supported yet',
+      path: '--proxy',
+      found: proxy,
+      expected: 'nano',
+      hint: 'Leave --proxy out: nano is trained from scratch on the pool and needs no download.',
+    })
+  const whole = (value: number | undefined, fallback: number, path: string, least: number) => {
+    const number = value ?? fallback
+    if (Number.isSafeInteger(number) && number >= least) return number
+    throw new WinnowError('usage', {
+      code: 'bad-option',
+      message: 'the option takes a whole number',
+      path,
+      found: String(value),
+      expected: `${least} or more`,
+    })
+  }
+  const method = findMethod(options.method ?? 's2l')
+  const { stem, extension } = poolName(options.pool[0])
+  return {
+    pool: options.pool,
+    budget: parseBudget(options.budget),
+    method,
+    methodOptions: parseOptions(method, options.methodOptions ?? {}),
+    out: options.out ?? `${stem}.selected${extension}`,
+    run: options.run ?? `${stem}.winnow`,
+    overwrite: options.overwrite ?? false,
+    seed: whole(options.seed, 0, '--seed', 0),
+    proxy,
+    device: options.device ?? 'cpu',
+    threads: whole(options.threads, availableParallelism(), '--threads', 1),
+    maxLength: whole(options.maxLength, 512, '--max-length', 8),
+    fields: options.fields,
+    template: options.template,
+    onBadRow: options.onBadRow ?? 'stop',
+    memoryLimit: options.memoryLimit,
+    command: options.command ?? 'winnow select',
+  }
+}
+
+/** `data/math.jsonl.gz` → `math` and `.jsonl.gz`; patterns lose their wildcards. */
+function poolName(path: string): { stem: string; extension: string } {
+  const name = basename(path)
+  const match = /^(.*?)(\.(?:jsonl|ndjson|json|csv|tsv|parquet)(?:\.(?:gz|zst))?)?$/i.exec(name)
+  const stem = (match?.[1] ?? name).replaceAll(/[*?[\]{}!]+/g, '').replace(/^[.\-_]+|[.\-_]+$/g, '')
+  return { stem: stem === '' ? 'pool' : stem, extension: match?.[2]?.toLowerCase() ?? '.jsonl' }
+}
+
+/** The options as a manifest keeps them; `select --config` reads them back. */
+export function optionsAsConfig(options: ResolvedOptions): Record<string, Json> {
+  const { method, budget, ...rest } = options
+  const config = { ...rest, method: method.name, budget: budget.text }
+  return JSON.parse(JSON.stringify(config)) as Record<string, Json>
 }

@@ -24,7 +24,7 @@ export interface ProxyOptions {
   chunks?: number
 }
 
-export interface Proxy {
+export interface ProxyModel {
   readonly parameters: readonly Parameter[]
   readonly chunks: number
   /** One optimiser step; mean NLL over the batch's labels, and the gradient norm before clipping. */
@@ -53,7 +53,7 @@ const stateName = (kind: (typeof kinds)[number], name: string) => `${kind}/${nam
 const successor = (name: string) => `next/${name}`
 
 /** Compiles the two graphs. The state starts at zero: call `load`. */
-export async function compileProxy(options: ProxyOptions): Promise<Proxy> {
+export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
   const { config, device, optimiser, chunks = 1 } = options
   const { ort } = device
   const parameters = llamaParameters(config)

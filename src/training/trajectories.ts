@@ -5,7 +5,7 @@
 
 import { planBatches } from './batches.ts'
 import { collate } from './collate.ts'
-import type { Proxy } from './proxy.ts'
+import type { ProxyModel } from './proxy.ts'
 import type { TokenRows } from './rows.ts'
 import { checkpointSteps, cosineRate } from './schedule.ts'
 import type { TrainingState } from './state.ts'
@@ -49,7 +49,7 @@ export interface TrajectoryCheckpoint {
 }
 
 export interface TrajectoryOptions {
-  proxy: Proxy
+  proxy: ProxyModel
   rows: TokenRows
   recipe: Recipe
   seed: number
@@ -73,20 +73,20 @@ export interface TrajectoryPlan {
   padding: number
 }
 
+/** Labels of each row inside the window, [N]: what `collate` would count. Reads only rows that are cut or begin with a label. */
+export function windowLabels(rows: TokenRows, maxLength: number): Uint32Array {
+  return Uint32Array.from(rows.labels, (labels, row) => {
+    if (labels === 0) return 0
+    if (rows.lengths[row] <= maxLength && labels < rows.lengths[row]) return labels
+    return collate(rows, { rows: Uint32Array.of(row), length: Math.min(rows.lengths[row], maxLength) }, maxLength)
+      .labelsPerRow[0]
+  })
+}
+
 /** Rows with at least one label inside the window, in row order. */
 export function trainableRows(rows: TokenRows, maxLength: number): Uint32Array {
-  const kept: number[] = []
-  for (let row = 0; row < rows.count; row++) {
-    // Labels are counted untruncated; only a truncated row has to be read to know whether one is left.
-    if (rows.labels[row] === 0) continue
-    if (
-      rows.lengths[row] > maxLength &&
-      collate(rows, { rows: Uint32Array.of(row), length: maxLength }, maxLength).labelsPerRow[0] === 0
-    )
-      continue
-    kept.push(row)
-  }
-  return Uint32Array.from(kept)
+  const labels = windowLabels(rows, maxLength)
+  return Uint32Array.from(labels.keys()).filter((row) => labels[row] > 0)
 }
 
 /** What a run will do, without doing it. */
@@ -115,7 +115,7 @@ export function planTrajectories(
 
 /** Mean NLL of every row under the proxy's current parameters, [N]; NaN where it has no label in the window. */
 export async function scoreRows(
-  proxy: Proxy,
+  proxy: ProxyModel,
   rows: TokenRows,
   options: {
     tokensPerBatch: number

@@ -1,0 +1,208 @@
+/** The stages that turn files into tokens: read, tokenizer, tokens. */
+
+import { readFile } from 'node:fs/promises'
+import type { Dataset } from '../dataset/dataset.ts'
+import { type Fault, formatFault } from '../errors.ts'
+import { nanoVocabulary } from '../models/nano.ts'
+import { hashFile, type Json } from '../runs/hash.ts'
+import type { OutputRecord } from '../runs/journal.ts'
+import type { StageResult } from '../runs/stage.ts'
+import { readNpy, writeNpy } from '../signals/npy.ts'
+import { categories, type Signal, signal } from '../signals/signal.ts'
+import { loadTokenizer } from '../tokenizer/load.ts'
+import { createTokenStore, openTokenStore, type TokenStore } from '../tokenizer/store.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { trainTokenizer } from '../tokenizer/train.ts'
+import { type Context, notify, perform } from './context.ts'
+
+/** Text that the nano tokenizer is trained on, at most. */
+const TOKENIZER_BYTES = 2 ** 26
+
+/** What reading the pool established. */
+export type PoolFacts = {
+  rows: number
+  /** UTF-8 bytes of all turns. */
+  textBytes: number
+  blank: number
+  badCount: number
+  bad: Fault[]
+  duplicates: number
+  /** Different sources; 0 where no row names one. */
+  sources: number
+  format: string
+}
+
+export interface Pool {
+  facts: PoolFacts
+  /** Of the input bytes and how they are read: what depends on the pool depends on this. */
+  hash: string
+  source?: Signal
+}
+
+/** Reads the whole pool once: counts, faults, sources. */
+export async function readPool(context: Context, dataset: Dataset): Promise<Pool> {
+  const { options } = context
+  const hashes: Record<string, string> = {}
+  for (const [i, input] of dataset.inputs.entries()) hashes[`input ${i}`] = (await hashFile(input.path)).sha256
+  const result = await perform<Json>(context, {
+    name: 'read',
+    version: 1,
+    inputs: hashes,
+    options: { fields: options.fields, template: options.template, onBadRow: options.onBadRow },
+    async execute(work, progress) {
+      const sources: (string | undefined)[] = []
+      let textBytes = 0
+      const pass = dataset.batches({
+        signal: context.signal,
+        onProgress: ({ bytes, bytesTotal }) => progress({ fraction: bytes / bytesTotal, done: bytes, unit: 'bytes' }),
+      })
+      for await (const { records } of pass) {
+        for (const record of records) {
+          sources.push(record.source)
+          for (const turn of record.turns) textBytes += Buffer.byteLength(turn.content)
+        }
+      }
+      const { rows, blank, badCount, bad, duplicates } = dataset.report()
+      const outputs: OutputRecord[] = []
+      let labels: string[] = []
+      if (sources.some((source) => source !== undefined)) {
+        const source = categories('source', sources, rows)
+        labels = source.labels as string[]
+        outputs.push(await work.write('signals/source.npy', writeNpy({ shape: [rows], data: source.data })))
+        outputs.push(await work.write('signals/source.json', JSON.stringify(labels)))
+      }
+      const facts: PoolFacts = {
+        rows,
+        textBytes,
+        blank,
+        badCount,
+        bad,
+        duplicates,
+        sources: labels.length,
+        format: dataset.format.name,
+      }
+      return { outputs, value: JSON.parse(JSON.stringify(facts)) as Json }
+    },
+    summary: (value) => {
+      const { rows, format, sources } = value as unknown as PoolFacts
+      return `${rows.toLocaleString('en')} rows, format ${format}${sources > 0 ? `, ${sources} source${sources > 1 ? 's' : ''}` : ''}`
+    },
+  })
+  const facts = result.value as unknown as PoolFacts
+  await context.run.update({
+    inputs: dataset.inputs.map(({ path, bytes }, i) => ({ path, size: bytes, sha256: hashes[`input ${i}`] })),
+    counts: { rows: facts.rows, textBytes: facts.textBytes, badRows: facts.badCount, duplicates: facts.duplicates },
+  })
+  tellAboutRows(context, dataset, facts)
+  const source = facts.sources === 0 ? undefined : await readSource(context, facts.rows)
+  return { facts, hash: result.hash, source }
+}
+
+function tellAboutRows(context: Context, dataset: Dataset, { badCount, bad, duplicates, blank }: PoolFacts): void {
+  if (dataset.format.note !== undefined) notify(context, { code: 'format', message: dataset.format.note })
+  if (badCount > 0)
+    notify(context, {
+      code: 'bad-rows',
+      message: `${badCount} bad rows were left out; the first: ${formatFault(bad[0])}`,
+      rows: badCount,
+    })
+  if (duplicates > 0)
+    notify(context, {
+      code: 'duplicates',
+      message: `${duplicates} rows are exact duplicates of earlier ones; they stay in the pool`,
+      rows: duplicates,
+    })
+  if (blank > 0) notify(context, { code: 'blank-lines', message: `${blank} blank lines were passed over`, rows: blank })
+}
+
+async function readSource({ run }: Context, rows: number): Promise<Signal> {
+  const { data } = readNpy(await readFile(run.path('signals/source.npy')))
+  const labels = JSON.parse(await readFile(run.path('signals/source.json'), 'utf8')) as string[]
+  return signal('source', data, { rows, labels })
+}
+
+export interface Tokens extends Disposable {
+  tokenizer: Tokenizer
+  store: TokenStore
+  /** Of the token ids. */
+  hash: string
+}
+
+/** Trains the nano tokenizer and tokenises the pool. The store must be disposed of. */
+export async function tokenisePool(context: Context, dataset: Dataset, pool: Pool): Promise<Tokens> {
+  const tokenizerStage = await tokenizerOf(context, dataset, pool)
+  const tokenizer = loadTokenizer(await readFile(context.run.path('tokenizer.json'), 'utf8'))
+  const { rows } = pool.facts
+  const result = await perform(context, {
+    name: 'tokens',
+    version: 1,
+    inputs: { pool: pool.hash, tokenizer: tokenizerStage.hash },
+    options: {},
+    async execute(work, progress) {
+      using writer = createTokenStore(work.path('tokens.bin'), { tokenizerHash: tokenizer.hash })
+      for await (const { records } of dataset.batches({ signal: context.signal })) {
+        for (const { turns } of records) writer.append(tokenizer.encodeTurns(turns))
+        progress({ fraction: writer.rows / rows, done: writer.tokens, unit: 'tokens' })
+      }
+      writer.finish()
+      return { outputs: [await work.record('tokens.bin')], value: { tokens: writer.tokens, labels: writer.labels } }
+    },
+    summary: ({ tokens, labels }) =>
+      `${tokens.toLocaleString('en')} tokens, ${labels.toLocaleString('en')} of them trained on`,
+  })
+  await context.run.update({
+    counts: { tokens: result.value.tokens, labels: result.value.labels, vocabulary: tokenizer.vocabularySize },
+  })
+  const store = openTokenStore(context.run.path('tokens.bin'))
+  return { tokenizer, store, hash: result.hash, [Symbol.dispose]: () => store[Symbol.dispose]() }
+}
+
+function tokenizerOf(context: Context, dataset: Dataset, pool: Pool): Promise<StageResult<Json>> {
+  const { textBytes } = pool.facts
+  const vocabularySize = nanoVocabulary(textBytes)
+  return perform<Json>(context, {
+    name: 'tokenizer',
+    version: 1,
+    inputs: { pool: pool.hash },
+    options: { kind: 'nano', vocabularySize, bytes: TOKENIZER_BYTES },
+    async execute(work, progress) {
+      const texts = await sampleTexts(dataset, textBytes, TOKENIZER_BYTES, context.signal, (fraction) =>
+        progress({ fraction: 0.9 * fraction }),
+      )
+      const trained = trainTokenizer(texts, { vocabularySize, maximumBytes: TOKENIZER_BYTES })
+      return {
+        outputs: [await work.write('tokenizer.json', trained.json)],
+        value: { vocabularySize: trained.vocabularySize, bytes: trained.bytes },
+      }
+    },
+    summary: (value) =>
+      `byte-level BPE, ${(value as { vocabularySize: number }).vocabularySize.toLocaleString('en')} ids`,
+  })
+}
+
+/** Texts of the pool in order, thinned evenly by position to about `limit` bytes. */
+export async function sampleTexts(
+  dataset: Dataset,
+  totalBytes: number,
+  limit: number,
+  signal: AbortSignal | undefined,
+  onFraction: (fraction: number) => void,
+): Promise<string[]> {
+  const share = Math.min(1, limit / Math.max(1, totalBytes))
+  const texts: string[] = []
+  let [passed, kept] = [0, 0]
+  for await (const { records } of dataset.batches({ signal })) {
+    for (const { turns } of records) {
+      for (const { content } of turns) {
+        const within = kept <= passed * share
+        const bytes = Buffer.byteLength(content)
+        passed += bytes
+        if (!within) continue
+        kept += bytes
+        texts.push(content)
+      }
+    }
+    onFraction(passed / Math.max(1, totalBytes))
+  }
+  return texts
+}

@@ -1,0 +1,53 @@
+/** What `select` and its dry run give back. */
+
+import type { DeviceName } from '../engine/session.ts'
+import type { Notice, SelectionGroup } from '../methods/method.ts'
+
+/** What `--dry-run` shows. */
+export interface SelectPlan {
+  rows: number
+  /** In rows (shares of the pool too) or tokens. */
+  budget: { unit: 'rows' | 'tokens'; amount: number }
+  /** Tokens of the pool, rows cut to the longest length: counted, or estimated from a sample of a large pool. */
+  tokens: { count: number; exact: boolean }
+  format: { name: string; reason: string }
+  method: string
+  device: DeviceName
+  proxy?: {
+    name: string
+    parameters: number
+    vocabularySize: number
+    epochs: number
+    steps: number
+    checkpoints: number
+  }
+  /** FLOPs of matrix products. */
+  flops: { training: number; scoring: number; total: number }
+  /** Bytes that the run directory and the output will take. */
+  diskBytes: number
+  /** Seconds by stage, from a short calibration on this machine. */
+  seconds: { stage: string; seconds: number }[]
+  secondsTotal: number
+  run: string
+  out: string
+  /** Stages that the run directory already holds. */
+  cached: string[]
+}
+
+export interface SelectResult {
+  rows: number
+  selected: number
+  /** Tokens of the pool and of the selection, rows cut to the longest length. */
+  tokens: { pool: number; selected: number }
+  out: { path: string; bytes: number; sha256: string }
+  run: string
+  report: string
+  selectionFile: string
+  /** Final mean NLL of the pool under the proxy, beside a smoothed bigram's, nats a token. */
+  nll?: { proxy: number; bigram: number }
+  groups: SelectionGroup[]
+  notices: Notice[]
+  device: DeviceName
+  seconds: number
+  stages: { name: string; seconds: number; cached: boolean }[]
+}

@@ -1,0 +1,129 @@
+/** `select`: a pool in, the records worth training on out. */
+
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Dataset, openDataset } from '../dataset/dataset.ts'
+import { checkOutput } from '../dataset/output.ts'
+import { isRun, openRun } from '../runs/directory.ts'
+import { canonicalJson, hashFile } from '../runs/hash.ts'
+import { parseJournal } from '../runs/journal.ts'
+import type { Context } from './context.ts'
+import type { StageName } from './events.ts'
+import {
+  optionsAsConfig,
+  type ResolvedOptions,
+  resolveOptions,
+  type SelectContext,
+  type SelectOptions,
+} from './options.ts'
+import { readPool, tokenisePool } from './pool.ts'
+import { writeReport } from './report.ts'
+import type { SelectResult } from './result.ts'
+import { choose, configKey, isFile, writeChosen } from './selection.ts'
+import { computeSignals } from './signals.ts'
+import { versions } from './versions.ts'
+
+/**
+ * Selects the rows of a pool worth training on and writes them, `selection.parquet` and a report into the run directory and to `out`.
+ * Stages that the run directory holds are not run again; a killed command goes on where it stopped. Same pool, options, seed and
+ * device kind: the same selection.
+ *
+ * @throws {WinnowError} of bad usage, bad input and failures, as data; `signal.reason` when aborted.
+ */
+export async function select(
+  asked: SelectOptions,
+  { ort, onEvent = () => {}, signal }: SelectContext,
+): Promise<SelectResult> {
+  const started = performance.now()
+  const options = resolveOptions(asked)
+  const dataset = await openDataset(options.pool, options)
+  await mayWrite(options, dataset)
+  await using run = await openRun(options.run, {
+    config: optionsAsConfig(options),
+    seeds: { seed: options.seed },
+    versions: await versions(),
+    device: { name: options.device, threads: options.threads },
+  })
+  const context: Context = {
+    run,
+    options,
+    device: { ort, name: options.device, threads: options.threads },
+    emit: onEvent,
+    signal,
+    notices: [],
+    stages: [],
+  }
+  try {
+    const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
+    const needed = (name: string): StageName[] =>
+      needs.some((need) => need.signal === name)
+        ? name === 'trajectories'
+          ? ['bigram', 'trajectories']
+          : [name as StageName]
+        : []
+    onEvent({
+      kind: 'plan',
+      stages: [
+        'read',
+        'tokenizer',
+        'tokens',
+        ...needed('trajectories'),
+        ...needed('clusters'),
+        'select',
+        'write',
+        'report',
+      ],
+    })
+
+    const pool = await readPool(context, dataset)
+    using tokens = await tokenisePool(context, dataset, pool)
+    const computed = await computeSignals(context, needs, pool, tokens)
+    const chosen = await choose(context, pool, tokens, computed)
+    const record = await writeChosen(context, dataset, pool, chosen)
+    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen })
+    const { trajectories } = computed
+    await run.update({ status: 'done', facts: { notices: JSON.parse(JSON.stringify(context.notices)) } })
+    return {
+      rows: pool.facts.rows,
+      selected: chosen.selected.length,
+      tokens: {
+        pool: computed.poolTokens,
+        selected: chosen.tokens,
+      },
+      out: { path: options.out, bytes: record.size, sha256: record.sha256 },
+      run: run.directory,
+      report,
+      selectionFile: run.path('selection.parquet'),
+      nll: trajectories && { proxy: trajectories.facts.nll, bigram: trajectories.bigramNll },
+      groups: chosen.groups,
+      notices: context.notices,
+      device: options.device,
+      seconds: (performance.now() - started) / 1000,
+      stages: context.stages,
+    }
+  } catch (error) {
+    await run.update({ status: 'failed' }).catch(() => undefined)
+    throw error
+  }
+}
+
+/** Refuses an output that is there, unless this very command wrote it before it was stopped. */
+async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<void> {
+  const overwrite = options.overwrite || (await isOwnOutput(options))
+  await checkOutput(options.out, { overwrite, inputs: dataset.inputs })
+}
+
+async function isOwnOutput(options: ResolvedOptions): Promise<boolean> {
+  if (!(await isFile(options.out)) || !(await isRun(options.run))) return false
+  const journal = await readFile(join(options.run, 'journal.jsonl')).catch(() => undefined)
+  if (journal === undefined) return false
+  const config = canonicalJson(configKey({ options }))
+  const { sha256 } = await hashFile(options.out)
+  return parseJournal(journal).records.some(
+    ({ event, stage, outputs, value }) =>
+      event === 'done' &&
+      stage === 'write' &&
+      outputs[0]?.sha256 === sha256 &&
+      canonicalJson((value as { config: typeof value }).config) === config,
+  )
+}

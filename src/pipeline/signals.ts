@@ -1,0 +1,128 @@
+/** Computes the signals that a method declares, each as a cached stage. */
+
+import { readFile } from 'node:fs/promises'
+import { kmeans } from '../clustering/kmeans.ts'
+import { WinnowError } from '../errors.ts'
+import type { SignalNeed } from '../methods/method.ts'
+import { workerThreads } from '../parallel/threads.ts'
+import type { Json } from '../runs/hash.ts'
+import { clusterRows, evenColumns, takeColumns } from '../signals/clusters.ts'
+import { readNpy, signalToNpy } from '../signals/npy.ts'
+import { type Signal, signal } from '../signals/signal.ts'
+import { type Context, perform } from './context.ts'
+import type { Pool, Tokens } from './pool.ts'
+import { recordPool, type Trajectories } from './trajectories.ts'
+
+export interface ComputedSignals {
+  signals: Record<string, Signal>
+  /** Content hash of each, for the key of what reads them. */
+  hashes: Record<string, string>
+  trajectories?: Trajectories
+  /** Tokens of the pool, rows cut at the longest length. */
+  poolTokens: number
+}
+
+/** Tokens of each row as training sees it: cut at the longest length. */
+export function tokenSignal({ store }: Tokens, maxLength: number): Signal {
+  return signal(
+    'tokens',
+    store.lengths.map((length) => Math.min(length, maxLength)),
+    { provenance: { maxLength } },
+  )
+}
+
+export async function computeSignals(
+  context: Context,
+  needs: readonly SignalNeed[],
+  pool: Pool,
+  tokens: Tokens,
+): Promise<ComputedSignals> {
+  const perRow = tokenSignal(tokens, context.options.maxLength)
+  const computed: ComputedSignals = {
+    signals: { tokens: perRow },
+    poolTokens: (perRow.data as Uint32Array).reduce((total, count) => total + count, 0),
+    hashes: { tokens: tokens.hash },
+  }
+  for (const need of needs) {
+    switch (need.signal) {
+      case 'tokens':
+        break
+      case 'source':
+        if (pool.source === undefined)
+          throw new WinnowError('usage', {
+            code: 'no-source',
+            message: `method ${context.options.method.name} was asked to go by source, and no row of the pool names one`,
+            expected: 'a field `source` or `domain`',
+            hint: 'Name the field with --fields source=<field>.',
+          })
+        computed.signals.source = pool.source
+        computed.hashes.source = pool.hash
+        break
+      case 'trajectories': {
+        const trajectories = await recordPool(context, tokens, need.checkpoints)
+        computed.trajectories = trajectories
+        computed.signals.trajectories = trajectories.signal
+        computed.hashes.trajectories = trajectories.hash
+        break
+      }
+      case 'clusters':
+        computed.signals.clusters = await clusterPool(context, need, computed)
+        computed.hashes.clusters = (computed.signals.clusters.provenance.hash as string) ?? ''
+        break
+    }
+  }
+  return computed
+}
+
+type ClusterNeed = Extract<SignalNeed, { signal: 'clusters' }>
+
+async function clusterPool(context: Context, need: ClusterNeed, { signals, hashes }: ComputedSignals): Promise<Signal> {
+  const { run, options } = context
+  const matrix = signals[need.of]
+  const { clusters, normalise, restarts, iterations, columns, within } = need
+  const inputs: Record<string, string> = { [need.of]: hashes[need.of] }
+  if (within) inputs[within] = hashes[within]
+  const result = await perform<Json>(context, {
+    name: 'clusters',
+    version: 1,
+    inputs,
+    options: { clusters, normalise, restarts, iterations, columns, within: within ?? null, seed: options.seed },
+    async execute(work, progress) {
+      const points = takeColumns(matrix, evenColumns(matrix.columns, columns))
+      const found = await clusterRows(
+        points,
+        { clusters, normalise, restarts, iterations, seed: options.seed },
+        (rows, asked) =>
+          kmeans(rows, {
+            ...asked,
+            // Threads cost more than they save on few points; the result is the same bits either way.
+            parallel: rows.n * asked.k > 1e6 ? workerThreads(options.threads) : undefined,
+            signal: context.signal,
+            onProgress: ({ restart, restarts: all, iteration, iterations: most }) =>
+              progress({
+                fraction: (restart + iteration / most) / all,
+                detail: `restart ${restart + 1} of ${all}, iteration ${iteration}`,
+              }),
+          }),
+        within ? signals[within] : undefined,
+      )
+      const outputs = [
+        await work.write('signals/clusters.npy', signalToNpy(found.signal)),
+        await work.write('signals/centroids.npy', signalToNpy(found.centroids)),
+      ]
+      return {
+        outputs,
+        value: { clusters: found.sizes.length, quarantined: found.quarantined, inertia: found.inertia },
+      }
+    },
+    summary: (value) => `${(value as { clusters: number }).clusters} clusters`,
+  })
+  const {
+    clusters: count,
+    quarantined,
+    inertia,
+  } = result.value as { clusters: number; quarantined: number; inertia: number }
+  await run.update({ counts: { clusters: count, quarantined } })
+  const { data } = readNpy(await readFile(run.path('signals/clusters.npy')))
+  return signal('clusters', data, { provenance: { clusters: count, quarantined, inertia, hash: result.hash } })
+}
