@@ -32,7 +32,7 @@ const HEAD = 1 << 16
 
 /**
  * Looks at a file's first bytes. Throws `empty-file`, `unreadable-file`, `unknown-kind`, `invalid-encoding` (UTF-16),
- * `truncated-gzip` or `bad-gzip`.
+ * `truncated-gzip`, `bad-gzip` or `bad-csv` (a header that is none).
  */
 export async function inspectInput(path: string): Promise<Input> {
   const file = await open(path).catch((cause: NodeJS.ErrnoException) => {
@@ -66,7 +66,19 @@ export async function inspectInput(path: string): Promise<Input> {
   if (size === 0) throw emptyFile(path)
   const text = Buffer.concat(start)
   input.kind = textKind(path, text)
-  return input.kind === 'csv' ? { ...input, dialect: await csvDialect(text) } : input
+  if (input.kind !== 'csv') return input
+  const dialect = await csvDialect(text)
+  if (dialect.columns.length === 0 && text.toString('utf8').trim() !== '') {
+    throw new WinnowError('input', {
+      code: 'bad-csv',
+      message: 'the header is not CSV',
+      file: path,
+      line: 1,
+      found: JSON.stringify(text.toString('utf8', 0, 48)),
+      expected: 'column names, with every quote closed',
+    })
+  }
+  return { ...input, dialect }
 }
 
 function textKind(path: string, head: Buffer): InputKind {

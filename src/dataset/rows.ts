@@ -85,17 +85,18 @@ function parseSpan(span: Span, input: Input): RowEntry {
     value = JSON.parse(bytes.toString('utf8'))
   } catch (error) {
     const found = (error as Error).message.replaceAll('\n', ' ').slice(0, 160)
-    const fault =
-      input.kind === 'jsonl' && span.ending === 0
-        ? {
-            code: 'torn-line',
-            message: 'the last line is cut off',
-            line,
-            found,
-            expected: 'a whole JSON object and a line feed',
-            hint: 'The file was not written to its end: fetch it again, or leave the row out with --on-bad-row skip.',
-          }
-        : { code: 'bad-json', message: 'the row is not JSON', line, found, expected: 'one JSON object a line' }
+    // A last line that starts as an object and is none was cut off while it was written.
+    const torn = input.kind === 'jsonl' && span.ending === 0 && bytes.toString('latin1').trimStart().startsWith('{')
+    const fault = torn
+      ? {
+          code: 'torn-line',
+          message: 'the last line is cut off',
+          line,
+          found,
+          expected: 'a whole JSON object and a line feed',
+          hint: 'The file was not written to its end: fetch it again, or leave the row out with --on-bad-row skip.',
+        }
+      : { code: 'bad-json', message: 'the row is not JSON', line, found, expected: 'one JSON object a record' }
     return { line, fault }
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -230,6 +230,7 @@ describe('bad rows', () => {
 
   it('tells a torn last line from a bad one', async () => {
     expect(await faultOf(`${good}\n{"text": "cut o`)).toMatchObject({ code: 'torn-line', line: 2 })
+    expect(await faultOf(`${good}\nno JSON`)).toMatchObject({ code: 'bad-json', line: 2 })
     const dataset = await poolOf(`${good}\n{"text": "cut o`, { onBadRow: 'skip' })
     expect(await recordsOf(dataset)).toHaveLength(1)
   })
@@ -354,6 +355,7 @@ describe('inputs that cannot be read', () => {
   it('names what is no data, and UTF-16', async () => {
     expect(await faultOf('PK\u0003\u0004 zip', {}, 'pool.bin')).toMatchObject({ code: 'unknown-kind' })
     expect(await faultOf(Buffer.from('\ufeff{"text":"a"}', 'utf16le'))).toMatchObject({ code: 'invalid-encoding' })
+    expect(await faultOf('"text,n\nx,1\n', {}, 'pool.csv')).toMatchObject({ code: 'bad-csv', line: 1 })
     expect(await faultOf('PAR1 and then nothing', {}, 'pool.parquet')).toMatchObject({ code: 'bad-parquet' })
     expect(await faultOf('{\n "text": "a"\n}\n', {}, 'pool.json')).toMatchObject({ code: 'bad-json', line: 1 })
   })
