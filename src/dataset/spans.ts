@@ -108,13 +108,22 @@ export async function* splitArray(chunks: AsyncIterable<Buffer>, options: SpanOp
       from = -1
     }
     for (let i = 0; i < chunk.length; i++) {
-      const byte = chunk[i]
       if (inString) {
-        if (escaped) escaped = false
-        else if (byte === BACKSLASH) escaped = true
-        else if (byte === QUOTE) inString = false
+        const end = chunk.indexOf(QUOTE, i)
+        const stop = end < 0 ? chunk.length : end
+        let backslashes = 0
+        while (stop - backslashes > i && chunk[stop - backslashes - 1] === BACKSLASH) backslashes++
+        // A backslash left over from the chunk before belongs to a run that reaches back to here.
+        if (escaped && backslashes === stop - i) backslashes++
+        escaped = backslashes % 2 === 1
+        if (end >= 0) {
+          inString = escaped
+          escaped = false
+        }
+        i = stop
         continue
       }
+      const byte = chunk[i]
       if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) continue
       if (depth <= 0) {
         if (depth === 0 && byte === 0x5b) depth = 1
