@@ -111,7 +111,8 @@ export async function openDataset(paths: readonly string[], options: DatasetOpti
   async function* batches(pass: PassOptions = {}): AsyncGenerator<Batch> {
     const counts = tally(inputs.length)
     latest = counts
-    const duplicates = duplicateSet()
+    // The report is the first whole pass's: later ones need not look for duplicates again.
+    const duplicates = first === undefined ? duplicateSet() : undefined
     const hashes: string[] = []
     const bytesTotal = inputs.reduce((sum, input) => sum + input.bytes, 0)
     let before = 0
@@ -132,7 +133,7 @@ export async function openDataset(paths: readonly string[], options: DatasetOpti
             continue
           }
           const source = formats[i].source(row!)
-          if (duplicates.add(turns)) counts.duplicates++
+          if (duplicates?.add(turns) === true) counts.duplicates++
           records.push({ row: counts.rows, turns, source, file: input.path, line })
           counts.good(i, source)
         }
