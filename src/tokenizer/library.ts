@@ -20,6 +20,9 @@ export interface LibraryWorkerData {
   signal: Int32Array
 }
 
+/** Milliseconds after which a silent worker counts as dead; a text of 1 MB takes about a second. */
+const PATIENCE = 120_000
+
 /** The encoding of `json` as the library does it. */
 export function libraryEncoding(json: TokenizerJson): TextEncoding {
   let ask: ((request: LibraryRequest) => LibraryAnswer) | undefined
@@ -60,7 +63,8 @@ function startLibrary(json: TokenizerJson): (request: LibraryRequest) => Library
   return (request) => {
     Atomics.store(signal, 0, 0)
     port1.postMessage(request)
-    Atomics.wait(signal, 0, 0)
+    if (Atomics.wait(signal, 0, 0, PATIENCE) === 'timed-out')
+      return { error: `no answer from the tokenizers package in ${PATIENCE / 1000} s` }
     return receiveMessageOnPort(port1)!.message
   }
 }
