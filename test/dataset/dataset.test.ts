@@ -245,6 +245,19 @@ describe('bad rows', () => {
     expect(dataset.report().bad.map((fault) => fault.line)).toEqual([2, 3, 4, 5, 6])
   })
 
+  it('hands out no rows once one was bad', async () => {
+    const long = Array.from({ length: 3000 }, (_, i) => text(`${i} ${'x'.repeat(1000)}`))
+    const dataset = await poolOf([...long.slice(0, 1500), '{"text": 1', ...long.slice(1500)].join('\n'))
+    let last = -1
+    const reading = (async () => {
+      for await (const { records } of dataset.batches()) last = records.at(-1)!.row
+    })()
+    expect((await failureOf(reading)).fault).toMatchObject({ code: 'bad-json', line: 1501 })
+    expect(last).toBeGreaterThan(0)
+    expect(last).toBeLessThan(1500)
+    expect(dataset.report()).toMatchObject({ complete: true, rows: 3000, badCount: 1 })
+  })
+
   it('names the turn at fault in a dialogue', async () => {
     const chat = (...messages: unknown[]) => JSON.stringify({ messages })
     const user = { role: 'user', content: 'a' }

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gunzipSync, gzipSync, zstdDecompressSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -249,7 +249,9 @@ describe('Parquet', () => {
   })
 
   it('writes Parquet with types and order kept, and JSON Lines', async () => {
-    const paths = [await parquet(), await parquet('b[1].parquet', 3000)]
+    const paths = [await parquet(), await parquet('b[1]*.parquet', 3000)]
+    // A file that the second name would match, were it a pattern.
+    await copyFile(paths[0], join(dirname(paths[1]), 'b1.parquet'))
     const dataset = await openDataset(paths)
     const out = join(await workspace(), 'deep', 'out.parquet')
     const selected = rows(...Array.from({ length: 600 }, (_, i) => 10 * i + 7))
@@ -316,6 +318,20 @@ describe('faults', () => {
     const directory = await workspace()
     const error = await failureOf(writeSelection(dataset, rows(0), join(directory, 'out.jsonl')))
     expect(error.fault).toMatchObject({ code: 'input-changed', file: pool })
+    expect(await readdir(directory)).toEqual([])
+  })
+
+  it('notices changed bytes under an unchanged size and time', async () => {
+    const pool = await fileOf('pool.jsonl', `${line('a')}\n${line('b')}\n`)
+    const dataset = await openDataset([pool])
+    await recordsOf(dataset)
+    const { atime, mtime } = await stat(pool)
+    await writeFile(pool, `${line('a')}\n${line('c')}\n`)
+    await utimes(pool, atime, mtime)
+    const changed = { ...dataset, inputs: [{ ...dataset.inputs[0], modified: (await stat(pool)).mtimeMs }] }
+    const directory = await workspace()
+    const writing = writeSelection({ ...changed, scan: dataset.scan }, rows(0), join(directory, 'out.jsonl'))
+    expect((await failureOf(writing)).fault.code).toBe('input-changed')
     expect(await readdir(directory)).toEqual([])
   })
 
