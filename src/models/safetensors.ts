@@ -57,7 +57,7 @@ export function readSafetensors(bytes: Uint8Array): { tensors: TensorMap; metada
     if (!(start >= 0 && end - start === 4 * size))
       fail(`tensor '${name}' of shape [${entry.shape}] has ${end - start} bytes, expected ${4 * size}`)
     if (end > body.length) fail(`tensor '${name}' ends at byte ${end}, the file holds ${body.length}: it is torn`)
-    tensors.set(name, { shape: entry.shape, data: new Float32Array(body.slice(start, end).buffer) })
+    tensors.set(name, { shape: entry.shape, data: new Float32Array(Uint8Array.from(body.subarray(start, end)).buffer) })
   }
   return { tensors, metadata: (header.__metadata__ ?? {}) as Record<string, string> }
 }

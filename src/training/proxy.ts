@@ -32,7 +32,7 @@ export interface ProxyModel {
   /** Mean NLL of each row of the batch; NaN where it has no label. */
   score(batch: Collated): Promise<Float32Array>
   /** A copy of everything that training changes. */
-  state(): TrainingState
+  state(): Promise<TrainingState>
   load(state: TrainingState): void
   /** FLOPs of matrix products for one batch. */
   flops(batch: { rows: number; length: number; labels: number }): { train: number; score: number }
@@ -51,18 +51,21 @@ const zeros = (like: TensorMap): TensorMap =>
 const kinds = ['parameters', 'first', 'second'] as const
 const stateName = (kind: (typeof kinds)[number], name: string) => `${kind}/${name}`
 const successor = (name: string) => `next/${name}`
+const copied = (name: string) => `copy/${name}`
 
 /** Compiles the two graphs. The state starts at zero: call `load`. */
 export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
   const { config, device, optimiser, chunks = 1 } = options
   const { ort } = device
   const parameters = llamaParameters(config)
-  const training = await compile(trainingGraph(config, parameters, optimiser, chunks), device)
+  const stateNames = kinds.flatMap((kind) => parameters.map(({ name }) => stateName(kind, name)))
+  const graph = trainingGraph(config, parameters, optimiser, chunks)
+  const training = await compile(graph, device, { keep: stateNames.map(successor) })
   const scoring = await compile({ nll: scoringGraph(config, chunks) }, device)
 
-  // Two copies of the state on cpu: each step reads one and writes the other, so nothing is copied and nothing is overwritten
-  // before its last reader is done.
-  const allocate = () =>
+  // The state stays where it is computed. On cpu there are two copies: each step reads one and writes the other, so nothing is
+  // copied and nothing is overwritten before its last reader is done. On webgpu each step's outputs are the next one's inputs.
+  const allocate = (): Record<string, OrtTensor> =>
     Object.fromEntries(
       kinds.flatMap((kind) =>
         parameters.map(({ name, shape }) => [
@@ -71,9 +74,15 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
         ]),
       ),
     )
+  const inPlace = device.name === 'cpu'
+  // ONNX Runtime's Node binding cannot read a device buffer; a graph of identities can.
+  const download = inPlace ? undefined : await compile(copyGraph(parameters), device)
   let current = allocate()
-  let next = allocate()
+  let next = inPlace ? allocate() : {}
   let step = 0
+  const drop = (tensors: Record<string, OrtTensor>) => {
+    for (const tensor of Object.values(tensors)) if (tensor.location === 'gpu-buffer') tensor.dispose()
+  }
 
   const scalars = (values: Record<string, number>) =>
     Object.fromEntries(
@@ -106,9 +115,12 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
           ...scalars(adamwScalars(step, rate, optimiser)),
           labelWeights: new ort.Tensor('float32', labelWeights, [labelWeights.length]),
         },
-        Object.fromEntries(Object.entries(next).map(([name, tensor]) => [successor(name), tensor])),
+        inPlace ? Object.fromEntries(stateNames.map((name) => [successor(name), next[name]])) : undefined,
       )
-      ;[current, next] = [next, current]
+      const before = current
+      current = inPlace ? next : Object.fromEntries(stateNames.map((name) => [name, results[successor(name)]]))
+      next = before
+      drop(before)
       const loss = (results.loss.data as Float32Array)[0]
       const norm = (results.norm.data as Float32Array)[0]
       if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
@@ -126,17 +138,20 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
       const { nll } = await scoring.run({ ...feeds(batch), ...weights() })
       return rowMeans(nll.data as Float32Array, batch.labelsPerRow)
     },
-    state: () => {
+    async state() {
+      const values = download ? await download.run(current) : current
       const copy = (kind: (typeof kinds)[number]): TensorMap =>
         new Map(
-          parameters.map(({ name, shape }) => [
-            name,
-            { shape, data: (current[stateName(kind, name)].data as Float32Array).slice() },
-          ]),
+          parameters.map(({ name, shape }) => {
+            const { data } = values[download ? copied(stateName(kind, name)) : stateName(kind, name)]
+            return [name, { shape, data: (data as Float32Array).slice() }]
+          }),
         )
       return { step, parameters: copy('parameters'), first: copy('first'), second: copy('second') }
     },
     load(state) {
+      drop(current)
+      if (!inPlace) current = allocate()
       step = state.step
       for (const kind of kinds) {
         for (const { name } of parameters) {
@@ -155,8 +170,10 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
       return { train: training.flops(dims), score: scoring.flops(dims) }
     },
     async release() {
+      drop(current)
       await training.release()
       await scoring.release()
+      await download?.release()
     },
   }
 }
@@ -206,4 +223,13 @@ function trainingGraph(
     })
   }
   return outputs
+}
+
+/** The whole state, unchanged, as outputs. */
+function copyGraph(parameters: readonly Parameter[]): Record<string, Tensor> {
+  return Object.fromEntries(
+    kinds.flatMap((kind) =>
+      parameters.map(({ name, shape }) => [copied(stateName(kind, name)), input(stateName(kind, name), shape)]),
+    ),
+  )
 }

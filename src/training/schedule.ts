@@ -4,7 +4,7 @@ export interface CosineSchedule {
   peak: number
   /** Steps of linear warm-up from 0. */
   warmup: number
-  /** All steps; the rate reaches `floor` at the last. */
+  /** All steps; the rate would reach `floor` at the step after the last. */
   steps: number
   /** Default 0. */
   floor?: number
@@ -13,7 +13,7 @@ export interface CosineSchedule {
 /** Linear warm-up, then half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983). `step` counts from 1. */
 export function cosineRate({ peak, warmup, steps, floor = 0 }: CosineSchedule, step: number): number {
   if (step <= warmup) return (peak * step) / warmup
-  const progress = (step - warmup) / Math.max(1, steps - warmup)
+  const progress = (step - 1 - warmup) / Math.max(1, steps - warmup)
   return floor + (peak - floor) * 0.5 * (1 + Math.cos(Math.PI * Math.min(1, progress)))
 }
 

@@ -195,7 +195,7 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
           report('score')
         },
       })
-      yield { index, step, nll, state: proxy.state() }
+      yield { index, step, nll, state: await proxy.state() }
       index++
     }
   }

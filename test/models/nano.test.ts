@@ -1,0 +1,5 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { llamaParameters } from '../../src/models/llama.ts'
+import { nanoRecipe, nanoVocabulary } from '../../src/models/nano.ts'
+import { countParameters } from '../../src/models/parameters.ts'
