@@ -30,8 +30,6 @@ export interface SelectPlan {
   secondsTotal: number
   run: string
   out: string
-  /** Stages that the run directory already holds. */
-  cached: string[]
 }
 
 export interface SelectResult {

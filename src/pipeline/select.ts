@@ -108,7 +108,7 @@ export async function select(
 }
 
 /** Refuses an output that is there, unless this very command wrote it before it was stopped. */
-async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<void> {
+export async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<void> {
   const overwrite = options.overwrite || (await isOwnOutput(options))
   await checkOutput(options.out, { overwrite, inputs: dataset.inputs })
 }

@@ -36,17 +36,6 @@ export interface Trajectories {
   bigramNll: number
 }
 
-/** The recipe of the nano proxy for these tokens. */
-export function recipeFor({ store, tokenizer }: Pick<Tokens, 'store' | 'tokenizer'>, maxLength: number): NanoRecipe {
-  return nanoRecipe({
-    tokens: store.tokens,
-    labels: store.trained,
-    rows: store.count,
-    vocabularySize: tokenizer.vocabularySize,
-    maxLength,
-  })
-}
-
 /** Chunks of label positions that keep logits within LOGIT_BYTES. */
 export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
   Math.max(1, Math.ceil((recipe.tokensPerBatch * config.vocabularySize * 4) / LOGIT_BYTES))
@@ -58,7 +47,13 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   const { options, device, run } = context
   const { store, tokenizer } = tokens
   const bigram = await fitPool(context, tokens)
-  const recipe = recipeFor(tokens, options.maxLength)
+  const recipe = nanoRecipe({
+    tokens: store.tokens,
+    labels: store.trained,
+    rows: store.count,
+    vocabularySize: tokenizer.vocabularySize,
+    maxLength: options.maxLength,
+  })
   const result = await perform<Json>(context, {
     name: 'trajectories',
     version: 1,

@@ -1,0 +1,253 @@
+/** `select --dry-run`: what a run would do and cost, without writing anything. */
+
+import { type Dataset, openDataset } from '../dataset/dataset.ts'
+import type { Device } from '../engine/session.ts'
+import { resolveBudget } from '../methods/budget.ts'
+import type { SignalNeed } from '../methods/method.ts'
+import { type NanoRecipe, nanoRecipe, nanoVocabulary } from '../models/nano.ts'
+import { countParameters } from '../models/parameters.ts'
+import { randomStream } from '../random/philox.ts'
+import { defaultClusterCount } from '../signals/clusters.ts'
+import { loadTokenizer } from '../tokenizer/load.ts'
+import { trainTokenizer } from '../tokenizer/train.ts'
+import { planBatches } from '../training/batches.ts'
+import type { Collated } from '../training/collate.ts'
+import { compileProxy, initialState, type ProxyModel } from '../training/proxy.ts'
+import type { TokenRows } from '../training/rows.ts'
+import { planTrajectories } from '../training/trajectories.ts'
+import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
+import { sampleTexts } from './pool.ts'
+import type { SelectPlan } from './result.ts'
+import { mayWrite } from './select.ts'
+import { labelChunks } from './trajectories.ts'
+
+/** Text that is tokenised to count tokens; of a larger pool every k-th row. */
+const COUNTED_BYTES = 2 ** 24
+/** Text that the plan's tokenizer is trained on. */
+const TOKENIZER_BYTES = 2 ** 22
+/** Passes that a run makes over its input: read, tokenizer, tokens, write, report. */
+const PASSES = 5
+/** k-means distances a second, 12 dimensions, bounds included: measured at 262,040 x 12, K = 100 (docs/benchmarks). */
+const KMEANS_POINTS = 2e6
+
+/**
+ * Reads the pool, tokenises it (a sample, where it is large), plans every batch, runs a few training and scoring steps to learn this
+ * machine's rate, and adds up. Writes nothing. Stages that a run directory already holds are not taken off.
+ */
+export async function planSelect(asked: SelectOptions, { ort, signal }: SelectContext): Promise<SelectPlan> {
+  const options = resolveOptions(asked)
+  const dataset = await openDataset(options.pool, options)
+  await mayWrite(options, dataset)
+  const started = performance.now()
+  let textBytes = 0
+  for await (const { records } of dataset.batches({ signal }))
+    for (const { turns } of records) for (const { content } of turns) textBytes += Buffer.byteLength(content)
+  const passSeconds = (performance.now() - started) / 1000
+  const { rows } = dataset.report()
+
+  const counted = await countTokens(dataset, rows, textBytes, signal)
+  const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
+  const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
+  const recorded = needs.find((need) => need.signal === 'trajectories')
+  const seconds = [
+    { stage: 'read, tokenise and write', seconds: PASSES * passSeconds + counted.secondsForPool },
+    ...clusteringTime(needs, rows),
+  ]
+  const device: Device = { ort, name: options.device, threads: options.threads }
+  const proxy = recorded && (await planProxy(counted, recorded.checkpoints, device, options))
+  if (proxy) seconds.push(...proxy.seconds)
+  const budget = resolveBudget(options.budget, { rows, tokens: cut })
+  const share = budget.unit === 'rows' ? budget.rows / rows : budget.tokens / cut
+  const inputBytes = dataset.inputs.reduce((total, input) => total + input.bytes, 0)
+  return {
+    rows,
+    budget: { unit: budget.unit, amount: budget.unit === 'rows' ? budget.rows : budget.tokens },
+    tokens: { count: cut, exact: counted.exact },
+    format: { name: dataset.format.name, reason: dataset.format.reason },
+    method: options.method.name,
+    device: options.device,
+    proxy: proxy?.facts,
+    flops: proxy?.flops ?? { training: 0, scoring: 0, total: 0 },
+    // Tokens with their index, the selection twice (in the run and where it was asked for), the page, and what the proxy leaves.
+    diskBytes: Math.round(4 * counted.tokens + 40 * rows + 2 * share * inputBytes + 300_000 + (proxy?.diskBytes ?? 0)),
+    seconds,
+    secondsTotal: seconds.reduce((total, stage) => total + stage.seconds, 0),
+    run: options.run,
+    out: options.out,
+  }
+}
+
+interface Counted extends TokenRows {
+  tokens: number
+  trained: number
+  vocabularySize: number
+  /** False where lengths are those of a sample, repeated. */
+  exact: boolean
+  /** Time to train the tokenizer and tokenise the whole pool. */
+  secondsForPool: number
+}
+
+async function countTokens(dataset: Dataset, rows: number, textBytes: number, signal?: AbortSignal): Promise<Counted> {
+  const started = performance.now()
+  const texts = await sampleTexts(dataset, textBytes, TOKENIZER_BYTES, signal, () => {})
+  const tokenizer = loadTokenizer(
+    trainTokenizer(texts, { vocabularySize: nanoVocabulary(textBytes), maximumBytes: TOKENIZER_BYTES }).json,
+  )
+  const trainingSeconds = (performance.now() - started) / 1000
+  const stride = Math.max(1, Math.ceil(textBytes / COUNTED_BYTES))
+  const sampled: { length: number; labels: number }[] = []
+  let encoding = 0
+  for await (const { records } of dataset.batches({ signal })) {
+    const from = performance.now()
+    for (const { row, turns } of records) {
+      if (row % stride !== 0) continue
+      const ids = tokenizer.encodeTurns(turns)
+      sampled.push({ length: ids.length, labels: ids.reduce((total, id) => total + (id >>> 31), 0) })
+    }
+    encoding += performance.now() - from
+  }
+  const lengths = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].length)
+  const labels = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].labels)
+  const sum = (values: Uint32Array) => values.reduce((total, value) => total + value, 0)
+  return {
+    count: rows,
+    lengths,
+    labels,
+    tokens: sum(lengths),
+    trained: sum(labels),
+    vocabularySize: tokenizer.vocabularySize,
+    exact: stride === 1 && textBytes <= TOKENIZER_BYTES,
+    secondsForPool: trainingSeconds + (stride * encoding) / 1000,
+    read: (row) => {
+      throw new Error(`row ${row} of a plan has no tokens`)
+    },
+  }
+}
+
+async function planProxy(counted: Counted, checkpoints: number, device: Device, options: ResolvedOptions) {
+  const recipe: NanoRecipe = nanoRecipe({
+    tokens: counted.tokens,
+    labels: counted.trained,
+    rows: counted.count,
+    vocabularySize: counted.vocabularySize,
+    maxLength: options.maxLength,
+  })
+  const { maxLength, tokensPerBatch, epochs } = recipe.recipe
+  const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
+  const plan = planTrajectories(counted, recipe.recipe, checkpoints, options.seed, trainOn)
+  const proxy = await compileProxy({
+    config: recipe.config,
+    device,
+    optimiser: recipe.optimiser,
+    chunks: labelChunks(recipe),
+  })
+  try {
+    proxy.load(initialState(recipe.config, options.seed))
+    const density = counted.trained / counted.tokens
+    const flopsOf = (planned: ReturnType<typeof planBatches>) =>
+      planned.batches.reduce(
+        (total, { rows, length }) => {
+          const { train, score } = proxy.flops({
+            rows: rows.length,
+            length,
+            labels: Math.round(rows.length * length * density),
+          })
+          return { train: total.train + train, score: total.score + score }
+        },
+        { train: 0, score: 0 },
+      )
+    const epoch = flopsOf(
+      planBatches(counted.lengths, {
+        tokensPerBatch,
+        maxLength,
+        rows: trainOn,
+        shuffle: { seed: options.seed, epoch: 0 },
+      }),
+    )
+    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch, maxLength }))
+    const recorded = plan.checkpointSteps.length
+    const flops = {
+      training: epochs * epoch.train,
+      scoring: recorded * pass.score,
+      total: epochs * epoch.train + recorded * pass.score,
+    }
+    const rate = await calibrate(proxy, counted, recipe, density)
+    const parameters = countParameters(proxy.parameters)
+    return {
+      facts: {
+        name: options.proxy,
+        parameters,
+        vocabularySize: counted.vocabularySize,
+        epochs,
+        steps: plan.steps,
+        checkpoints: recorded,
+      },
+      flops,
+      seconds: [
+        { stage: 'train the proxy', seconds: flops.training / rate.train },
+        { stage: `score the pool ${recorded} times`, seconds: flops.scoring / rate.score },
+      ],
+      diskBytes: recorded * (4 * parameters + 4 * counted.count) + 8 * parameters,
+    }
+  } finally {
+    await proxy.release()
+  }
+}
+
+/** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
+async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
+  const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count)))
+  const rows = Math.max(1, Math.floor(recipe.tokensPerBatch / length))
+  const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.chunks)
+  const flops = proxy.flops({ rows, length, labels: batch.positions.length })
+  const measure = async (step: () => Promise<unknown>, work: number) => {
+    await step()
+    const started = performance.now()
+    let steps = 0
+    do {
+      await step()
+      steps++
+    } while (steps < 3 || performance.now() - started < 1000)
+    return (steps * work * 1000) / (performance.now() - started)
+  }
+  return {
+    train: await measure(() => proxy.train(batch, 0), flops.train),
+    score: await measure(() => proxy.score(batch), flops.score),
+  }
+}
+
+function calibrationBatch(
+  rows: number,
+  length: number,
+  density: number,
+  vocabularySize: number,
+  chunks: number,
+): Collated {
+  const stream = randomStream(0, 'calibration')
+  const tokens = Int32Array.from({ length: rows * length }, () => stream.below(vocabularySize))
+  const perRow = Math.max(1, Math.round((length - 1) * density))
+  const positions: number[] = []
+  for (let row = 0; row < rows; row++)
+    for (let j = length - 1 - perRow; j < length - 1; j++) positions.push(row * length + j)
+  const targets = positions.map((position) => tokens[position + 1])
+  while (positions.length % chunks !== 0) {
+    positions.push(0)
+    targets.push(0)
+  }
+  return {
+    tokens,
+    shape: [rows, length],
+    positions: Int32Array.from(positions),
+    targets: Int32Array.from(targets),
+    labelsPerRow: new Uint32Array(rows).fill(perRow),
+  }
+}
+
+function clusteringTime(needs: readonly SignalNeed[], rows: number): { stage: string; seconds: number }[] {
+  const need = needs.find((one) => one.signal === 'clusters')
+  if (need === undefined) return []
+  const clusters = need.clusters === 'auto' ? defaultClusterCount(rows) : need.clusters
+  return [
+    { stage: 'cluster', seconds: 0.2 + (rows * need.restarts * need.iterations * (clusters / 100)) / KMEANS_POINTS },
+  ]
+}
