@@ -13,7 +13,7 @@ Once: scores the whole pool in each mode, one JSON line each. With serve: scores
 {"ready": true, ...}, then for each line {"mode": m, "from": a, "to": b} on stdin scores rows [a, b) and prints one JSON line,
 until stdin ends; so a driver can alternate it with another program.
 
-A line holds seconds, tokens (of the rows, truncated, without padding), tokens_per_s, and nll: the mean NLL in nats of each
+A line holds seconds, cpu_seconds (processor time of all threads), tokens (of the rows, truncated, without padding), tokens_per_s, and nll: the mean NLL in nats of each
 row's trained tokens, null where none is left.
 """
 
@@ -87,12 +87,13 @@ def peak_rss():
 
 @torch.inference_mode()
 def score(model, rows, mode, batch):
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     nll = score_batched(model, rows, batch) if mode == "batched" else score_single(model, rows)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     tokens = sum(len(row) for row in rows)
     return {
-        "mode": mode, "seconds": seconds, "tokens": tokens, "tokens_per_s": tokens / seconds, "peak_rss": peak_rss(),
+        "mode": mode, "seconds": seconds, "cpu_seconds": cpu_seconds, "tokens": tokens, "tokens_per_s": tokens / seconds,
+        "peak_rss": peak_rss(),
         "nll": [None if value != value else value for value in nll],
     }  # fmt: skip
 
