@@ -1,68 +1,10 @@
 #!/usr/bin/env node
-/** The command `winnow`: parses, runs one command, ends with its exit code. */
+/** The command `winnow`. */
 
-import { Command, CommanderError } from 'commander'
-import { WinnowError } from '../errors.ts'
-import { addDoctor } from './doctor.ts'
-import { type ExitCode, exitCodeOf, faultOf, renderError } from './fault.ts'
-import { addMethods } from './methods.ts'
-import { addSelect } from './select.ts'
-import { terminalOf, tolerateClosedPipes, writeJson } from './terminal.ts'
-import { version } from './version.ts'
+import { enableCompileCache } from 'node:module'
 
-/** Commander's complaint as one of ours: `error: unknown option '--bugdet'\n(Did you mean --budget?)`. */
-function usageError(error: CommanderError): WinnowError {
-  const [first, ...more] = error.message.replace(/^error: /, '').split('\n')
-  const code = error.code.replace(/^commander\./, '').replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  const command = process.argv[2] !== undefined && commands.includes(process.argv[2]) ? ` ${process.argv[2]}` : ''
-  const suggestion = more.map((line) => line.replace(/^\((.*)\)$/, '$1')).join(' ')
-  const hint = `${suggestion === '' ? '' : `${suggestion} `}\`winnow${command} --help\` lists what there is.`
-  return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
-}
-
-const commands = ['select', 'methods', 'doctor']
-
-async function main(words: string[]): Promise<ExitCode> {
-  let code: ExitCode = 0
-  const program = new Command('winnow')
-    .description('Picks the training examples worth fine-tuning a language model on.')
-    .version(version, '-v, --version', 'print the version')
-    .helpOption('-h, --help', 'print help')
-    .helpCommand('help [command]', 'print help for a command')
-    .configureHelp({
-      showGlobalOptions: false,
-      helpWidth: Math.min(process.stdout.columns ?? 100, 120),
-      optionDescription: ({ description }) => description,
-    })
-    .configureOutput({ outputError: () => {} })
-    .exitOverride()
-    .addHelpText(
-      'after',
-      '\nStart with:\n  winnow select pool.jsonl --budget 30%\n\n`winnow select --help` lists its options.',
-    )
-    .showSuggestionAfterError()
-  addSelect(program)
-  addMethods(program)
-  addDoctor(program, (ending) => {
-    code = ending
-  })
-  try {
-    await program.parseAsync(words, { from: 'user' })
-    return code
-  } catch (caught) {
-    if (caught instanceof CommanderError && caught.exitCode === 0) return 0
-    // `winnow` alone prints its help as an error.
-    if (caught instanceof CommanderError && caught.code === 'commander.help') return 2
-    const error = caught instanceof CommanderError ? usageError(caught) : caught
-    const stack = words.includes('--verbose') || process.env.DEBUG !== undefined
-    process.stderr.write(renderError(error, terminalOf(process.stderr), { stack }))
-    if (words.includes('--json')) {
-      const { stack: trace, ...fault } = faultOf(error)
-      writeJson({ error: stack && trace !== undefined ? { ...fault, stack: trace } : fault })
-    }
-    return exitCodeOf(error)
-  }
-}
-
+// Halves the time to the first line; whatever is imported after this call is compiled once for each version of it.
+enableCompileCache()
+const [{ runCommand }, { tolerateClosedPipes }] = await Promise.all([import('./program.ts'), import('./terminal.ts')])
 tolerateClosedPipes()
-process.exitCode = await main(process.argv.slice(2))
+process.exitCode = await runCommand(process.argv.slice(2))

@@ -26,13 +26,9 @@ Examples:
   winnow select 'data/*.jsonl' --budget 2Mtok --out picked.jsonl --stratify source
   winnow select --config picked.winnow/manifest.json --seed 1 --out again.jsonl`
 
-export function addSelect(program: Command): void {
-  const command = program
-    .command('select')
-    .summary('pick the records of a pool worth training on')
-    .description(DESCRIPTION)
-    .argument('[pool...]', 'files and globs')
-    .addHelpText('after', EXAMPLES)
+/** Fills in the command: its description, options and action. */
+export function defineSelect(command: Command): void {
+  command.description(DESCRIPTION).argument('[pool...]', 'files and globs').addHelpText('after', EXAMPLES)
   addSelectOptions(command)
   command.action(async (pool: string[], flags: SelectFlags) => {
     const given = optionsOf(pool, flags)

@@ -69,7 +69,6 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
     ['time', `about ${duration(plan.secondsTotal)} on ${plan.device}`],
     ...plan.seconds.map(({ stage, seconds }): [string, string] => ['', `${duration(seconds).padStart(12)}  ${stage}`]),
   )
-  if (plan.cached.length > 0) rows.push(['kept', `${plan.cached.join(', ')} (from an earlier run, not done again)`])
   rows.push(['output', shownPath(plan.out)])
   return `\n${terminal.style('bold', 'Plan')} (nothing was written)\n\n${pairs(rows)}`
 }

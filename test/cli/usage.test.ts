@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest'
+import { emptyDirectory, fixture, winnow } from './command.ts'
+
+describe('help', () => {
+  it('of the program names the commands, on standard output', async () => {
+    const { code, stdout, stderr } = await winnow(['--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    await expect(stdout).toMatchFileSnapshot(fixture('help.txt'))
+  })
+
+  it('of select has every option, those of methods under their method', async () => {
+    const { code, stdout } = await winnow(['select', '--help'])
+    expect(code).toBe(0)
+    await expect(stdout).toMatchFileSnapshot(fixture('select-help.txt'))
+  })
+
+  it('is what the program prints alone, on standard error, as wrong usage', async () => {
+    const { code, stdout, stderr } = await winnow([])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain('Usage: winnow')
+  })
+
+  it('goes beside a version', async () => {
+    const { code, stdout } = await winnow(['--version'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})
+
+describe('wrong usage ends with 2, nothing on standard output, and says what to do', () => {
+  const cases: [name: string, words: string[], says: string[]][] = [
+    ['an unknown command', ['selct'], ["unknown command 'selct'", 'Did you mean select?']],
+    [
+      'an unknown option',
+      ['select', 'p.jsonl', '--bugdet', '3'],
+      ["unknown option '--bugdet'", 'Did you mean --budget?'],
+    ],
+    ['no pool', ['select', '--budget', '3'], ['no pool was given', 'winnow select pool.jsonl --budget 30%']],
+    ['no budget', ['select', 'p.jsonl'], ['at        --budget', 'winnow select p.jsonl --budget 30%']],
+    ['a budget of nothing', ['select', 'p.jsonl', '-b', '0'], ['the budget selects nothing', 'found  0']],
+    [
+      'an option without its value',
+      ['select', 'p.jsonl', '--budget'],
+      ["option '-b, --budget <amount>' argument missing"],
+    ],
+    [
+      'an unknown device',
+      ['select', 'p.jsonl', '-b', '3', '--device', 'tpu'],
+      ["'tpu' is invalid", 'auto, cpu, webgpu'],
+    ],
+    ['a seed that is no number', ['select', 'p.jsonl', '-b', '3', '--seed', '-1'], ['whole number of at least 0']],
+    ['an unknown method', ['select', 'p.jsonl', '-b', '3', '-m', 's2k'], ['found     s2k', 'expected  s2l, random']],
+    [
+      "another method's option",
+      ['select', 'p.jsonl', '-b', '3', '-m', 'random', '--clusters', '3'],
+      ['the method random has no such option', 'an option of s2l'],
+    ],
+    [
+      "a method option's wrong value",
+      ['select', 'p.jsonl', '-b', '3', '--stratify', 'sauce'],
+      ['at        --stratify', 'found     sauce', 'expected  none or source'],
+    ],
+    [
+      'a proxy that is not there yet',
+      ['select', 'p.jsonl', '-b', '3', '--proxy', 'gpt2'],
+      ['found     gpt2', 'not there yet'],
+    ],
+    ['a missing pool', ['select', 'p.jsonl', '-b', '3'], ['error: p.jsonl: no such file']],
+    ['a missing manifest', ['select', '--config', 'm.json'], ['error: m.json: the file does not exist']],
+  ]
+  for (const [name, words, says] of cases) {
+    it.concurrent(name, async ({ onTestFinished, expect }) => {
+      const { code, stdout, stderr } = await winnow(words, { cwd: emptyDirectory([], onTestFinished) })
+      for (const text of says) expect(stderr).toContain(text)
+      expect(stderr).not.toMatch(/\n\s+at .*\.ts:\d+/)
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    })
+  }
+})
+
+describe('with --json', () => {
+  it('a missing file is one JSON object on standard output', async () => {
+    const { code, stdout, stderr } = await winnow(['select', 'p.jsonl', '-b', '3', '--json'], { cwd: emptyDirectory() })
+    expect(code).toBe(2)
+    expect(stdout.trimEnd()).not.toContain('\n')
+    expect(JSON.parse(stdout)).toEqual({
+      error: expect.objectContaining({ code: 'missing-file', message: 'no such file', file: 'p.jsonl' }),
+    })
+    expect(stderr).toContain('error: p.jsonl: no such file')
+  })
+
+  it('wrong usage is one too', async () => {
+    const { code, stdout } = await winnow(['select', 'p.jsonl', '--json', '--bugdet', '3'])
+    expect(code).toBe(2)
+    expect(JSON.parse(stdout)).toEqual({
+      error: {
+        code: 'unknown-option',
+        message: "unknown option '--bugdet'",
+        hint: 'Did you mean --budget? `winnow select --help` lists what there is.',
+      },
+    })
+  })
+})
