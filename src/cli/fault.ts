@@ -69,6 +69,6 @@ export function renderError(error: unknown, terminal: Terminal, options: { stack
   ].flatMap(([name, value]) => (value === undefined ? [] : [[style('dim', name as string), value] as const]))
   const stack = options.stack && fault.stack !== undefined ? `${fault.stack.split('\n').slice(1).join('\n')}\n` : ''
   const how = foreseen || options.stack ? '' : ' Run it again with --verbose to see where it happened.'
-  const hint = fault.hint === undefined ? '' : `${wrap(fault.hint + how, terminal.columns()).join('\n')}\n`
+  const hint = fault.hint === undefined ? '' : `${wrap(fault.hint + how, terminal.columns() - 1).join('\n')}\n`
   return head + (details.length === 0 ? '' : pairs(details)) + stack + hint
 }

@@ -56,14 +56,28 @@ interface Running {
   meter: Meter
 }
 
-/** What is known of a running stage, in words, most important first. */
-function facts({ progress, meter }: Running, now: number, memory: number): Record<string, string | undefined> {
+/** 1:04, 32:57, 1:02:33: as short as a redrawn line needs it. */
+export function clock(seconds: number): string {
+  const total = Math.ceil(seconds)
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60)]
+  const two = (value: number) => String(value).padStart(2, '0')
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(total % 60)}`
+}
+
+/** What is known of a running stage, in words. */
+function facts(
+  { progress, meter }: Running,
+  { now, memory, short }: { now: number; memory: number; short: boolean },
+): Record<string, string | undefined> {
   const rate = progress.unit === undefined ? undefined : meter.rate()
   const left = meter.left(now)
   const perSecond =
     rate === undefined ? '' : progress.unit === 'bytes' ? bytes(rate) : `${count(rate)} ${progress.unit ?? ''}`
   return {
-    left: left === undefined ? undefined : `${duration(left < 10 ? Math.ceil(left) : left).replace('.0', '')} left`,
+    left:
+      left === undefined
+        ? undefined
+        : `${short ? clock(left) : duration(left < 10 ? Math.ceil(left) : left).replace('.0', '')} left`,
     rate: rate === undefined || rate <= 0 ? undefined : `${perSecond}/s`,
     loss: progress.loss === undefined ? undefined : `loss ${progress.loss.toFixed(3)}`,
     memory: `${bytes(memory)} memory`,
@@ -80,14 +94,14 @@ function bar(fraction: number, size: number, unicode: boolean): string {
   return (unicode ? '█' : '#').repeat(full) + (unicode ? '░' : '.').repeat(size - full)
 }
 
-/** `  train and score  █████░░░░░   52 %  3,120 tokens/s  loss 2.913  1 min 4 s left  412 MB memory`, at most `columns` wide. */
+/** `  5/9 train and score  ████░░░░   52 %  3,120 tokens/s  loss 2.913  1:04 left  412 MB memory`, narrower than `columns`. */
 export function progressLine(
   head: string,
   running: { progress: StageProgress; facts: Record<string, string | undefined> },
   { columns, unicode }: { columns: number; unicode: boolean },
 ): string {
   const share = wholePercent(running.progress.fraction).padStart(5)
-  const size = columns >= 100 ? 24 : columns >= 60 ? 12 : 0
+  const size = columns >= 100 ? 24 : columns >= 60 ? 8 : 0
   const start = `${head}${size === 0 ? '' : `  ${bar(running.progress.fraction, size, unicode)}`}  ${share}`
   let room = columns - 1 - width(start)
   const shown = new Set<string>()
@@ -131,11 +145,12 @@ export function createProgress(options: ProgressOptions): Progress {
       if (at - running.drawn < REDRAW) return
       running.drawn = at
       const line = progressLine(
-        terminal.style('cyan', head(running.stage)),
-        { progress: running.progress, facts: facts(running, at, memory()) },
+        `  ${head(running.stage)}`,
+        { progress: running.progress, facts: facts(running, { now: at, memory: memory(), short: true }) },
         { columns: terminal.columns(), unicode: terminal.unicode },
       )
-      terminal.write(`\r\u001b[2K${line}`)
+      const start = Math.min(line.length, head(running.stage).length + 2)
+      terminal.write(`\r\u001b[2K${terminal.style('cyan', line.slice(0, start))}${line.slice(start)}`)
       lineShown = true
       return
     }
@@ -143,7 +158,7 @@ export function createProgress(options: ProgressOptions): Progress {
     const calm = first ? CALM_FIRST : Math.max(CALM, CALM_SHARE * (at - running.since))
     if (at - (first ? running.since : running.drawn) < calm) return
     running.drawn = at
-    const known = facts(running, at, memory())
+    const known = facts(running, { now: at, memory: memory(), short: false })
     const words = ORDER.flatMap((name) => known[name] ?? [])
     print(`${head(running.stage).trimEnd()}: ${[wholePercent(running.progress.fraction), ...words].join(', ')}`)
   }

@@ -9,7 +9,7 @@ import { createProgress } from './progress.ts'
 import { mergeOptions, readConfig } from './replay.ts'
 import { type AskedOptions, addSelectOptions, checkOptions, optionsOf, type SelectFlags } from './select-options.ts'
 import { renderPlan, renderSummary } from './summary.ts'
-import { type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
+import { type Terminal, terminalOf, wrap, writeData, writeJson } from './terminal.ts'
 import { version } from './version.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
@@ -87,7 +87,8 @@ async function select(asked: AskedOptions, flags: SelectFlags, terminal: Termina
     progress.close()
     if (!interruption.signal.aborted) throw error
     // Whatever an aborted step threw, the reason is the signal.
-    terminal.write('Stopped. What was finished is kept: run the same command again and it goes on from there.\n')
+    const kept = 'Stopped. What was finished is kept: run the same command again and it goes on from there.'
+    terminal.write(`${wrap(kept, terminal.columns() - 1).join('\n')}\n`)
     throw interruption.signal.reason instanceof Interrupted ? interruption.signal.reason : error
   }
 }

@@ -11,7 +11,8 @@ export function shownPath(path: string): string {
   return near !== '' && near.length < path.length ? near : path
 }
 
-const sentence = (terminal: Terminal, text: string) => `${wrap(text, terminal.columns()).join('\n')}\n`
+const sentence = (terminal: Terminal, text: string) =>
+  `${wrap(text, Math.min(100, terminal.columns() - 1)).join('\n')}\n`
 
 /** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
 export function renderSummary(result: SelectResult, terminal: Terminal): string {
@@ -32,9 +33,9 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
   }
   const warning =
     nll && !learned
-      ? `\n${terminal.style('yellow', 'warning:')} ${sentence(
+      ? `\n${sentence(
           terminal,
-          'the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.',
+          `${terminal.style('yellow', 'warning:')} the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.`,
         )}`
       : ''
   const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}. Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createProgress, progressLine } from '../../src/cli/progress.ts'
+import { clock, createProgress, progressLine } from '../../src/cli/progress.ts'
 import type { StageName } from '../../src/pipeline/events.ts'
 import { screen } from './screen.ts'
 
@@ -59,7 +59,7 @@ it('in a terminal: one line, redrawn at most ten times a second, gone when it cl
   expect(drawings).toBeGreaterThan(80)
   expect(drawings).toBeLessThanOrEqual(102)
   expect(terminal.lines).toEqual([
-    '2/2 train and score  ██░░░░░░░░░░░░░░░░░░░░░░    9 %  3,000 tokens/s  loss 2.900  1 min 30 s left  412 MB memory',
+    '  2/2 train and score  ██░░░░░░░░░░░░░░░░░░░░░░    9 %  3,000 tokens/s  loss 2.900  1:31 left  412 MB memory  training',
   ])
   progress.close()
   expect(terminal.lines).toEqual([''])
@@ -73,7 +73,7 @@ it('a line of its own stands above the redrawn one', () => {
   clock.now = 2
   train(2)
   expect(terminal.lines[0]).toBe('note: 3 rows are duplicates')
-  expect(terminal.lines[1]).toMatch(/^2\/2 train and score/)
+  expect(terminal.lines[1]).toMatch(/^ {2}2\/2 train and score/)
   expect(progress.notices).toEqual([{ code: 'duplicates', message: '3 rows are duplicates' }])
 })
 
@@ -103,4 +103,8 @@ it('the line never wraps; what matters least goes first', () => {
   expect(at(80)).not.toContain('412 MB')
   expect(at(80)).toContain('loss 2.900')
   expect(at(45)).toBe('2/2 train and score   50 %  4 s left')
+})
+
+it('a short time is minutes and seconds, with hours where there are some', () => {
+  expect([0.2, 59.5, 64, 1977, 3753].map(clock)).toEqual(['0:01', '1:00', '1:04', '32:57', '1:02:33'])
 })

@@ -98,7 +98,7 @@ describe('select', () => {
       },
     })
     expect(code).toBe(130)
-    expect(stderr).toContain('run the same command again and it goes on from there')
+    expect(stderr.replaceAll('\n', ' ')).toContain('run the same command again and it goes on from there')
     expect(JSON.parse(stdout)).toEqual({ error: expect.objectContaining({ code: 'interrupted' }) })
     expect(existsSync(join(cwd, 'math.selected.jsonl'))).toBe(false)
     const after = await winnow(random, { cwd })
