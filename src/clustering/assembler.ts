@@ -139,6 +139,9 @@ export const f64x2 = {
 
 export const call = (index: number, ...operands: Code[]): Code => [...operands.flat(), 0x10, ...unsignedLeb(index)]
 
+/** condition ? a : b, both computed. */
+export const select = (a: Code, b: Code, condition: Code): Code => [...a, ...b, ...condition, 0x1b]
+
 /** `while (condition) { ...body }`; inside the body, `repeat` (depth 0) goes on with the next round. */
 export const loopWhile = (condition: Code, ...body: Code[]): Code => [
   ...[0x02, 0x40, 0x03, 0x40],

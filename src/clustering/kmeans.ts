@@ -83,7 +83,7 @@ export interface KMeansResult {
  * stopped by `iterations` can, rarely, leave one empty too.
  *
  * Deterministic: the same points and options give the same bits on any number of threads. Without pruning it costs
- * O(n k d) an iteration; memory beside the caller's points: 4 n (d + 2 + G) bytes, G <= 16 being ceil(k / 16) rounded up
+ * O(n k d) an iteration; memory beside the caller's points: 4 n (d + 2 + G) bytes, G <= 16 being ceil(k / 32) rounded up
  * to a multiple of 4, plus at most 64 MiB; all of it must fit 4 GiB.
  *
  * Errors: `WinnowError` with code `points-shape`, `non-finite-point`, `clusters`, `initial-centroids`, `kmeans-option`

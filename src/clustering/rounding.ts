@@ -4,6 +4,8 @@
 export const WIDEN = 1 + 2 ** -22
 /** (1 - 2^-22)(1 + 2^-24)^2 < 1. */
 export const NARROW = 1 - 2 ** -22
+/** The largest float32. */
+export const LARGEST = 2 ** 128 - 2 ** 104
 /** Below the square root of the largest float32: the most that a float32 square can say about a distance. */
 export const FARTHEST = 1.8446e19
 

@@ -23,13 +23,14 @@ import {
   i32x4,
   type Local,
   loopWhile,
+  select,
   V128,
   v128,
   when,
 } from './assembler.ts'
 import { multiplyAdd, overDimensions, squareOf, step } from './dimensions.ts'
 import { CHUNK_ROWS, type Layout, TILE_VECTORS } from './layout.ts'
-import { FARTHEST, margin, NARROW, WIDEN } from './rounding.ts'
+import { LARGEST, margin, NARROW, WIDEN } from './rounding.ts'
 
 const NONE = i32.const(-1)
 const ZEROS = v128.i32x4(0, 0, 0, 0)
@@ -43,8 +44,11 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
   // The row: 4 * its number, its point, its bounds, its cluster.
   const [row4, point, bound, cluster, changed] = locals(5, I32)
   const [end4, stop4, list, listEnd, open] = locals(5, I32)
-  const [mask, group, best, bestGroup, x, tile, tileStart, tilesLeft, squares, slot, left] = locals(11, I32)
-  const [upper, limit, bestSquare, square, slack] = locals(5, F32)
+  const [mask, group, best, bestGroup, x, tile, tileStart, tilesLeft, squares, slot, left, nearer, ownGroup] = locals(
+    13,
+    I32,
+  )
+  const [upper, limit, bestSquare, bestLimit, secondSquare, square, slack] = locals(7, F32)
   const [splat, difference, nearest, runnerUp, swapped] = locals(5, V128)
   const sums = locals(TILE_VECTORS, V128)
   const seconds = locals(TILE_VECTORS, V128)
@@ -54,9 +58,8 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
   const boundOf = (index: Code) => i32.add(bound.get, i32.shl(index, i32.const(2)))
   /** Not below the true distance, given its float32 square to a rounded centroid. */
   const atMost = (s: Code) => f32.add(f32.mul(f32.sqrt(s), f32.const(1 + margin(d))), slack.get)
-  /** Not above it. */
-  const atLeast = (s: Code) =>
-    f32.sub(f32.mul(f32.min(f32.sqrt(s), f32.const(FARTHEST)), f32.const(1 - margin(d))), slack.get)
+  /** Not above it; a square that overflowed must have been cut to LARGEST. */
+  const atLeast = (s: Code) => f32.sub(f32.mul(f32.sqrt(s), f32.const(1 - margin(d))), slack.get)
 
   const vectors = Array.from({ length: bounds / 4 }, (_, q) => q)
   const openIn = (q: number, lower: Code, u: Code) =>
@@ -117,55 +120,52 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
       nearest.set(f32x4.pmin(nearest.get, swapped.get)),
     ]),
   ]
-  const equalLanes = sums
-    .map((_, q) => i32.shl(i32x4.bitmask(f32x4.eq(v128.load(squares.get, 16 * q), nearest.get)), i32.const(4 * q)))
-    .reduce((a, b) => i32.or(a, b))
-  /** `slot` = where in `group` the least square stands. */
-  const findSlot: Code[] = [
-    squares.set(scratch.get),
-    loopWhile(i32.eqz(equalLanes), step(squares, 16 * TILE_VECTORS)),
-    slot.set(i32.shrU(i32.sub(squares.get, scratch.get), i32.const(2))),
-    slot.set(i32.add(slot.get, i32.ctz(equalLanes))),
-    slot.set(i32.add(slot.get, i32.mul(group.get, i32.const(slotsPerGroup)))),
+  const scanTiles = [
+    tileStart.set(tile.get),
+    tilesLeft.set(i32.const(tilesPerGroup)),
+    loopWhile(
+      tilesLeft.get,
+      ...scanTile,
+      step(tileStart, 16 * TILE_VECTORS * d),
+      tile.set(tileStart.get),
+      step(tilesLeft, -1),
+    ),
   ]
+  const squaresOf = (index: Local) => i32.add(scratch.get, i32.mul(index.get, i32.const(4 * slotsPerGroup)))
 
-  /** Looks at every centroid of `group`, renews its lower bound and, if it has the nearest so far, the best. */
+  /**
+   * Looks at every centroid of `group`, renews its lower bound and takes its least square if it is the best so far:
+   * without a branch, for there is no telling which group has the nearest.
+   */
   const scanGroup: Code[] = [
     tile.set(i32.add(i32.const(at.tiles), i32.mul(group.get, i32.const(4 * d * slotsPerGroup)))),
-    squares.set(scratch.get),
-    nearest.set(f32x4.splat(f32.const(Infinity))),
+    squares.set(squaresOf(group)),
+    nearest.set(f32x4.splat(f32.const(LARGEST))),
     runnerUp.set(nearest.get),
-    ...(tilesPerGroup === 1
-      ? scanTile
-      : [
-          tileStart.set(tile.get),
-          tilesLeft.set(i32.const(tilesPerGroup)),
-          loopWhile(
-            tilesLeft.get,
-            ...scanTile,
-            step(tileStart, 16 * TILE_VECTORS * d),
-            tile.set(tileStart.get),
-            step(tilesLeft, -1),
-          ),
-        ]),
+    ...(tilesPerGroup === 1 ? scanTile : scanTiles),
     ...mergeLanes,
     square.set(f32x4.lane0(nearest.get)),
-    when(
-      f32.lt(square.get, bestSquare.get),
-      [
-        // The centroid that was best so far becomes one of its group's others.
-        when(i32.ne(bestGroup.get, NONE), [
-          f32.store(boundOf(bestGroup.get), f32.min(f32.load(boundOf(bestGroup.get)), atLeast(bestSquare.get))),
-        ]),
-        bestSquare.set(square.get),
-        ...findSlot,
-        best.set(i32.load(i32.shl(slot.get, i32.const(2)), at.slotCluster)),
-        bestGroup.set(group.get),
-        f32.store(boundOf(group.get), atLeast(f32x4.lane0(runnerUp.get))),
-        limit.set(f32.min(limit.get, atMost(square.get))),
-      ],
-      [f32.store(boundOf(group.get), atLeast(square.get))],
-    ),
+    f32.store(boundOf(group.get), atLeast(square.get)),
+    nearer.set(f32.lt(square.get, bestSquare.get)),
+    bestGroup.set(select(group.get, bestGroup.get, nearer.get)),
+    secondSquare.set(select(f32x4.lane0(runnerUp.get), secondSquare.get, nearer.get)),
+    bestSquare.set(select(square.get, bestSquare.get, nearer.get)),
+    bestLimit.set(atMost(bestSquare.get)),
+    limit.set(select(bestLimit.get, limit.get, f32.lt(bestLimit.get, limit.get))),
+  ]
+
+  const equalLanes = sums
+    .map((_, q) =>
+      i32.shl(i32x4.bitmask(f32x4.eq(v128.load(squares.get, 16 * q), f32x4.splat(bestSquare.get))), i32.const(4 * q)),
+    )
+    .reduce((a, b) => i32.or(a, b))
+  /** `best` = the cluster whose square is the best of the best group. */
+  const nameBest: Code[] = [
+    squares.set(squaresOf(bestGroup)),
+    mask.set(equalLanes),
+    loopWhile(i32.eqz(mask.get), step(squares, 16 * TILE_VECTORS), mask.set(equalLanes)),
+    slot.set(i32.add(i32.shrU(i32.sub(squares.get, scratch.get), i32.const(2)), i32.ctz(mask.get))),
+    best.set(i32.load(i32.shl(slot.get, i32.const(2)), at.slotCluster)),
   ]
 
   const locate: Code[] = [
@@ -211,17 +211,26 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
     // The own centroid is the one to beat, unless its group is about to be looked at anyway.
     best.set(cluster.get),
     bestGroup.set(i32.load(element(at.groupOf, cluster.get))),
-    bestSquare.set(square.get),
-    when(i32.and(i32.shl(i32.const(1), bestGroup.get), mask.get), [
-      bestSquare.set(f32.const(Infinity)),
-      bestGroup.set(NONE),
-    ]),
+    nearer.set(i32.and(i32.shl(i32.const(1), bestGroup.get), mask.get)),
+    bestSquare.set(select(f32.const(LARGEST), f32.min(square.get, f32.const(LARGEST)), nearer.get)),
+    bestGroup.set(select(NONE, bestGroup.get, nearer.get)),
+    ownGroup.set(bestGroup.get),
     loopWhile(
       mask.get,
       group.set(i32.ctz(mask.get)),
       mask.set(i32.and(mask.get, i32.sub(mask.get, i32.const(1)))),
       when(f32.le(f32.load(boundOf(group.get)), limit.get), scanGroup),
     ),
+    when(i32.ne(bestGroup.get, ownGroup.get), [
+      // The own centroid, left behind, becomes one of its group's others.
+      when(i32.ne(ownGroup.get, NONE), [
+        square.set(f32.min(f32.load(list.get, listSquare), f32.const(LARGEST))),
+        square.set(atLeast(square.get)),
+        f32.store(boundOf(ownGroup.get), f32.min(f32.load(boundOf(ownGroup.get)), square.get)),
+      ]),
+      f32.store(boundOf(bestGroup.get), atLeast(secondSquare.get)),
+      ...nameBest,
+    ]),
     upper.set(atMost(bestSquare.get)),
     when(
       // Not proven that all others are farther, or float32 overflowed and nothing was found.
@@ -233,7 +242,7 @@ export function searchFunction(layout: Layout, relaxed: boolean): number[] {
     step(list, 4),
   ]
 
-  const listStart = i32.add(scratch.get, i32.const(4 * slotsPerGroup))
+  const listStart = i32.add(scratch.get, i32.const(4 * groups * slotsPerGroup))
   return build.close([
     ...row4.set(i32.shl(first.get, i32.const(2))),
     ...end4.set(i32.shl(last.get, i32.const(2))),

@@ -39,7 +39,7 @@ export async function attach({ layout, memory, module }: SharedProblem, worker: 
     },
   })
   const kernel = instance.exports as Kernel
-  const scratch = layout.at.scratch + 4 * scratchWords(layout.slotsPerGroup) * worker
+  const scratch = layout.at.scratch + 4 * scratchWords(layout.groups * layout.slotsPerGroup) * worker
   const { rows, count } = layout.blocks
   return (command: Command): void => {
     if (command.do === 'seed') seed = command.seed

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { kmeans, type Points } from '../../src/clustering/kmeans.ts'
 import { referenceKmeans } from '../../src/clustering/reference.ts'
+import { WebAssembly } from '../../src/clustering/webassembly.ts'
 import { randomStream } from '../../src/random/philox.ts'
 import { kmeansCases } from './kmeans.cases.ts'
 
@@ -47,6 +48,18 @@ describe('the accelerated k-means', () => {
     const points = { data: Float32Array.from({ length: n * d }, () => stream.normal()), n, d }
     const options = { k, seed: 1, restarts: 1, iterations: 12 }
     expect(await kmeans(points, options)).toEqual(referenceKmeans(points, options))
+  })
+
+  it('equals it without fused multiply-add too', async () => {
+    const { points } = blobs(3000, 7, 30)
+    const options = { k: 30, seed: 6, restarts: 1 }
+    const refuse = vi.spyOn(WebAssembly, 'validate').mockReturnValue(false)
+    try {
+      expect(await kmeans(points, options)).toEqual(referenceKmeans(points, options))
+      expect(refuse).toHaveBeenCalledOnce()
+    } finally {
+      refuse.mockRestore()
+    }
   })
 })
 
