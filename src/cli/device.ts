@@ -1,7 +1,7 @@
 /** Which device a run gets, and what `doctor` says of each. */
 
 import { execFile } from 'node:child_process'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -60,7 +60,11 @@ let runtimeDirectory: string | undefined
 /** Vulkan drivers complain on standard error where XDG_RUNTIME_DIR is missing, as it is in containers. */
 export function driverEnvironment(): { XDG_RUNTIME_DIR?: string } {
   if (process.platform !== 'linux' || process.env.XDG_RUNTIME_DIR) return {}
-  runtimeDirectory ??= mkdtempSync(join(tmpdir(), 'winnow-xdg-'))
+  if (runtimeDirectory === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'winnow-xdg-'))
+    process.once('exit', () => rmSync(made, { recursive: true, force: true }))
+    runtimeDirectory = made
+  }
   return { XDG_RUNTIME_DIR: runtimeDirectory }
 }
 

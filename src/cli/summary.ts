@@ -38,8 +38,11 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
           `${terminal.style('yellow', 'warning:')} the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.`,
         )}`
       : ''
-  const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}. Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
-  return `\n${bold(`${head}.`)}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
+  const again = nll
+    ? ` Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
+    : ''
+  const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}.${again}`
+  return `\n${bold(sentence(terminal, `${head}.`).trimEnd())}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
 }
 
 /** A plan, for `--dry-run`. */

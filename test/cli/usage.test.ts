@@ -71,7 +71,9 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
   for (const [name, words, says] of cases) {
     it.concurrent(name, async ({ onTestFinished, expect }) => {
       const { code, stdout, stderr } = await winnow(words, { cwd: emptyDirectory([], onTestFinished) })
-      for (const text of says) expect(stderr).toContain(text)
+      // Sentences are wrapped to the terminal.
+      const unwrapped = stderr.replaceAll(/\n(?! )/g, ' ')
+      for (const text of says) expect(unwrapped).toContain(text)
       expect(stderr).not.toMatch(/\n\s+at .*\.ts:\d+/)
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     })
