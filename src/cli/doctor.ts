@@ -74,6 +74,7 @@ export function addDoctor(program: Command, exit: (code: ExitCode) => void): voi
         'Exit code 0 when the cpu device works, else 1.',
     )
     .option('--json', 'one JSON object on standard output')
+    .option('--verbose', 'show where an unexpected error came from')
     .action(async (options: { json?: boolean }) => {
       const progress = terminalOf(process.stderr)
       const say = (text: string) => progress.interactive && progress.write(`\r\u001b[2K${text}`)

@@ -58,6 +58,7 @@ export function addMethods(program: Command): void {
     .summary('list the selection methods, their papers and options')
     .description('Lists the selection methods, the papers that define them and their options with defaults.')
     .option('--json', 'one JSON object on standard output')
+    .option('--verbose', 'show where an unexpected error came from')
     .action(async (options: { json?: boolean }) => {
       const methods = await describeMethods()
       if (options.json) return writeJson({ methods })
