@@ -1,16 +1,16 @@
-/** A batch of rows as the arrays that a graph takes: padded ids, and where the labels are. */
+/** A batch of rows as the arrays that a graph takes: padded ids, and where the labels are. Nothing after a row's last label is kept. */
 
 import { TOKEN_MASK, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import type { Batch } from './batches.ts'
 import type { TokenRows } from './rows.ts'
 
 export interface Collated {
-  /** Token ids [rows, length], row-major, padded on the right with 0 (causal attention never looks there). */
+  /** Token ids [rows, length], row-major, padded on the right with 0 (causal attention never looks there); length is at least 1. */
   tokens: Int32Array
   shape: [rows: number, length: number]
-  /** Flat positions p in [0, rows*length) whose hidden state predicts a trained token, row by row, [labels]. */
+  /** Flat positions in [0, rows*length) whose hidden state predicts a trained token, row by row, [labels]. */
   positions: Int32Array
-  /** The token predicted there: the one at p + 1, [labels]. */
+  /** The token predicted there, the next one of the row, [labels]. */
   targets: Int32Array
   /** Labels of each row of the batch, [rows]. */
   labelsPerRow: Uint32Array
@@ -21,21 +21,26 @@ export interface Collated {
  * of it with repeats of position 0: callers give those weight 0 (`labelsPerRow` does not count them).
  */
 export function collate(source: TokenRows, batch: Batch, maxLength: number, chunks = 1): Collated {
-  const { rows, length } = batch
-  const tokens = new Int32Array(rows.length * length)
+  const read = Array.from(batch.rows, (row) => {
+    const ids = source.read(row)
+    const used = Math.min(ids.length, maxLength, batch.length)
+    let last = used - 1
+    while (last > 0 && (ids[last] & TRAINED_BIT) === 0) last--
+    // The token of the last label is predicted, never read.
+    return { ids, last }
+  })
+  const length = read.reduce((most, { last }) => Math.max(most, last), 1)
+  const tokens = new Int32Array(read.length * length)
   const positions: number[] = []
   const targets: number[] = []
-  const labelsPerRow = new Uint32Array(rows.length)
-  rows.forEach((row, i) => {
-    const ids = source.read(row)
-    const used = Math.min(ids.length, maxLength, length)
-    for (let j = 0; j < used; j++) {
+  const labelsPerRow = new Uint32Array(read.length)
+  read.forEach(({ ids, last }, i) => {
+    for (let j = 0; j < last; j++) {
       tokens[i * length + j] = ids[j] & TOKEN_MASK
-      if (j > 0 && (ids[j] & TRAINED_BIT) !== 0) {
-        positions.push(i * length + j - 1)
-        targets.push(ids[j] & TOKEN_MASK)
-        labelsPerRow[i]++
-      }
+      if ((ids[j + 1] & TRAINED_BIT) === 0) continue
+      positions.push(i * length + j)
+      targets.push(ids[j + 1] & TOKEN_MASK)
+      labelsPerRow[i]++
     }
   })
   while (positions.length % chunks !== 0 || positions.length === 0) {
@@ -44,7 +49,7 @@ export function collate(source: TokenRows, batch: Batch, maxLength: number, chun
   }
   return {
     tokens,
-    shape: [rows.length, length],
+    shape: [read.length, length],
     positions: Int32Array.from(positions),
     targets: Int32Array.from(targets),
     labelsPerRow,

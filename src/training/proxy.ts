@@ -3,7 +3,6 @@
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { gradients } from '../engine/gradient.ts'
 import { multiply } from '../engine/operators/elementwise.ts'
-import { gatherRows } from '../engine/operators/index.ts'
 import { tokenNll } from '../engine/operators/loss.ts'
 import { sum } from '../engine/operators/reduce.ts'
 import { compile, type Device } from '../engine/session.ts'
@@ -189,9 +188,8 @@ function rowMeans(nll: Float32Array, labelsPerRow: Uint32Array): Float32Array {
 }
 
 function labelNll(config: LlamaConfig, chunks: number) {
-  const graph = llamaGraph(config)
-  const hidden = gatherRows(graph.hidden, input('positions', ['labels'], 'int32'))
-  return { graph, nll: tokenNll(hidden, graph.output, input('targets', ['labels'], 'int32'), chunks) }
+  const graph = llamaGraph(config, input('positions', ['labels'], 'int32'))
+  return { graph, nll: tokenNll(graph.hidden, graph.output, input('targets', ['labels'], 'int32'), chunks) }
 }
 
 /** NLL of every label, [labels]. */

@@ -139,8 +139,11 @@ describe('the compiled proxy', () => {
     const proxy = await compileProxy({ config, device: cpu, optimiser: {} })
     const { hiddenSize: d, intermediateSize: f, layers, vocabularySize: v } = config
     const [rows, length, labels] = [3, 12, 10]
-    const forward =
-      layers * (2 * rows * length * (4 * d * d + 3 * d * f) + 4 * rows * length * length * d) + 2 * labels * d * v
+    const [all, kept] = [rows * length, labels]
+    const attention = layers * (3 * 2 * all * d * d + 4 * all * length * d)
+    const rest = (positions: number) => 2 * positions * (d * d + 3 * d * f)
+    // What follows attention in the last layer, and the logits, only where there are labels.
+    const forward = attention + (layers - 1) * rest(all) + rest(kept) + 2 * kept * d * v
     expect(proxy.flops({ rows, length, labels })).toEqual({ score: forward, train: 3 * forward })
     await proxy.release()
   })

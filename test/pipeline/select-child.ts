@@ -1,0 +1,18 @@
+/** Runs `select` and kills its own process, as kill -9 does, at the asked event. Arguments: JSON options, JSON { stage, at, count }. */
+
+import * as ort from 'onnxruntime-node'
+import { select } from '../../src/pipeline/select.ts'
+
+const options = JSON.parse(process.argv[2])
+const stop =
+  process.argv[3] === undefined
+    ? undefined
+    : (JSON.parse(process.argv[3]) as { stage: string; kind: string; count: number })
+let seen = 0
+await select(options, {
+  ort,
+  onEvent: (event) => {
+    if (stop === undefined || event.kind !== stop.kind || !('stage' in event) || event.stage !== stop.stage) return
+    if (++seen === stop.count) process.kill(process.pid, 'SIGKILL')
+  },
+})
