@@ -1,0 +1,37 @@
+/** The public API: re-exports only. Importing it loads neither ONNX Runtime nor DuckDB. */
+
+export { type KMeansOptions, type KMeansResult, kmeans, type Points } from './clustering/kmeans.ts'
+export { type Dataset, type DatasetOptions, openDataset } from './dataset/dataset.ts'
+export { checkOutput } from './dataset/output.ts'
+export type { PoolRecord, Role, Turn } from './dataset/record.ts'
+export { type WriteOptions, type WrittenSelection, writeSelection } from './dataset/selection.ts'
+export type { Device, DeviceName, OrtApi } from './engine/session.ts'
+export { type Fault, formatFault, WinnowError } from './errors.ts'
+export { type Bigram, fitBigram, heldOutBigramNll } from './evaluation/bigram.ts'
+export { allocate } from './methods/allocation.ts'
+export { parseBudget, type ResolvedBudget, resolveBudget } from './methods/budget.ts'
+export type {
+  Method,
+  Notice,
+  Reference,
+  Selection,
+  SelectionGroup,
+  SelectionInput,
+  SignalNeed,
+} from './methods/method.ts'
+export { describeOptions, parseOptions } from './methods/options.ts'
+export { findMethod, methods } from './methods/registry.ts'
+export { readSafetensors, writeSafetensors } from './models/safetensors.ts'
+export { workerThreads } from './parallel/threads.ts'
+export type { OnEvent, PipelineEvent, StageName, StageProgress } from './pipeline/events.ts'
+export type { SelectContext, SelectOptions } from './pipeline/options.ts'
+export { planSelect } from './pipeline/plan.ts'
+export type { SelectPlan, SelectResult } from './pipeline/result.ts'
+export { select } from './pipeline/select.ts'
+export type { ReportData } from './report/data.ts'
+export { buildReport } from './report/report.ts'
+export { readNpy, writeNpy } from './signals/npy.ts'
+export { type Signal, type Signals, signal } from './signals/signal.ts'
+export { loadTokenizer } from './tokenizer/load.ts'
+export type { Tokenizer } from './tokenizer/tokenizer.ts'
+export { type TrainTokenizerOptions, trainTokenizer } from './tokenizer/train.ts'
