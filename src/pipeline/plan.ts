@@ -4,7 +4,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { Device } from '../engine/session.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
-import { type NanoRecipe, nanoRecipe, nanoVocabulary } from '../models/nano.ts'
+import { type NanoRecipe, nanoInitialParameters, nanoRecipe, nanoVocabulary } from '../models/nano.ts'
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { defaultClusterCount } from '../signals/clusters.ts'
@@ -12,7 +12,7 @@ import { loadTokenizer } from '../tokenizer/load.ts'
 import { trainTokenizer } from '../tokenizer/train.ts'
 import { planBatches } from '../training/batches.ts'
 import type { Collated } from '../training/collate.ts'
-import { compileProxy, initialState, type ProxyModel } from '../training/proxy.ts'
+import { compileProxy, type ProxyModel, startingState } from '../training/proxy.ts'
 import type { TokenRows } from '../training/rows.ts'
 import { planTrajectories } from '../training/trajectories.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
@@ -142,7 +142,7 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
     chunks: labelChunks(recipe),
   })
   try {
-    proxy.load(initialState(recipe.config, options.seed))
+    proxy.load(startingState(nanoInitialParameters(recipe.config, options.seed)))
     const density = counted.trained / counted.tokens
     const flopsOf = (planned: ReturnType<typeof planBatches>) =>
       planned.batches.reduce(

@@ -43,6 +43,7 @@ export interface Pool {
 export async function readPool(context: Context, dataset: Dataset): Promise<Pool> {
   const { options } = context
   const hashes: Record<string, string> = {}
+  context.emit({ kind: 'stage-progress', stage: 'read', progress: { fraction: 0, detail: 'hashing the input' } })
   for (const [i, input] of dataset.inputs.entries()) hashes[`input ${i}`] = (await hashFile(input.path)).sha256
   const result = await perform<Json>(context, {
     name: 'read',

@@ -3,14 +3,14 @@
 import { readFile, unlink } from 'node:fs/promises'
 import { fitBigram } from '../evaluation/bigram.ts'
 import { toHuggingFace } from '../models/llama.ts'
-import { type NanoRecipe, nanoRecipe } from '../models/nano.ts'
+import { type NanoRecipe, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
 import { readSafetensors, writeSafetensors } from '../models/safetensors.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
-import { compileProxy, initialState } from '../training/proxy.ts'
+import { compileProxy, startingState } from '../training/proxy.ts'
 import type { TrainingState } from '../training/state.ts'
 import { planTrajectories, recordTrajectories, trainableRows, windowLabels } from '../training/trajectories.ts'
 import { type Context, notify, perform } from './context.ts'
@@ -82,7 +82,7 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
           trainOn,
           from: resumed.state
             ? { state: resumed.state, index: resumed.index }
-            : { state: initialState(recipe.config, options.seed) },
+            : { state: startingState(nanoInitialParameters(recipe.config, options.seed)) },
           signal: context.signal,
           onProgress: ({ stage, step, steps, checkpoints: done, checkpointsTotal, tokens: count, fraction, loss }) =>
             progress({

@@ -38,10 +38,14 @@ export interface ProxyModel {
   release(): Promise<void>
 }
 
-/** A state to start from: initial parameters, zero moments. */
-export function initialState(config: LlamaConfig, seed: number): TrainingState {
-  const parameters = initialParameters(llamaParameters(config), seed)
+/** A state to start from: these parameters, zero moments. */
+export function startingState(parameters: TensorMap): TrainingState {
   return { step: 0, parameters, first: zeros(parameters), second: zeros(parameters) }
+}
+
+/** A state to start from: the model's own initial parameters, zero moments. */
+export function initialState(config: LlamaConfig, seed: number): TrainingState {
+  return startingState(initialParameters(llamaParameters(config), seed))
 }
 
 const zeros = (like: TensorMap): TensorMap =>
