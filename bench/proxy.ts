@@ -59,10 +59,11 @@ interface Case {
   length: number
 }
 
-/** The two sizes of the nano proxy, and one as large as a laptop would train. */
+/** The sizes and batches that the nano proxy takes for pools of 0.1 to 4, to 20, and of more million tokens (src/models/nano.ts). */
 const cases: Case[] = [
-  { name: 'small', vocabulary: 1024, hidden: 128, layers: 3, batch: 16, length: 128 },
-  { name: 'large', vocabulary: 2048, hidden: 192, layers: 4, batch: 32, length: 128 },
+  { name: 'small', vocabulary: 1024, hidden: 128, layers: 2, batch: 8, length: 128 },
+  { name: 'medium', vocabulary: 4096, hidden: 192, layers: 3, batch: 16, length: 128 },
+  { name: 'large', vocabulary: 8192, hidden: 256, layers: 4, batch: 32, length: 128 },
 ]
 
 const configOf = ({ vocabulary, hidden, layers }: Case): LlamaConfig => ({
@@ -70,8 +71,8 @@ const configOf = ({ vocabulary, hidden, layers }: Case): LlamaConfig => ({
   hiddenSize: hidden,
   intermediateSize: 3 * hidden,
   layers,
-  heads: hidden / 32,
-  keyValueHeads: hidden / 32,
+  heads: hidden / 64,
+  keyValueHeads: hidden / 64,
   maxLength: MAX_LENGTH,
   ropeTheta: 10_000,
   rmsNormEpsilon: 1e-5,
