@@ -4,7 +4,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { Device } from '../engine/session.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
-import { type NanoRecipe, nanoInitialParameters, nanoRecipe, nanoVocabulary } from '../models/nano.ts'
+import { type NanoRecipe, nanoInitialParameters, nanoVocabulary } from '../models/nano.ts'
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { defaultClusterCount } from '../signals/clusters.ts'
@@ -19,7 +19,7 @@ import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOp
 import { sampleTexts } from './pool.ts'
 import type { SelectPlan } from './result.ts'
 import { mayWrite } from './select.ts'
-import { labelChunks } from './trajectories.ts'
+import { labelChunks, recipeFor } from './trajectories.ts'
 
 /** Text that is tokenised to count tokens; of a larger pool every k-th row. */
 const COUNTED_BYTES = 2 ** 24
@@ -125,13 +125,7 @@ async function countTokens(dataset: Dataset, rows: number, textBytes: number, si
 }
 
 async function planProxy(counted: Counted, checkpoints: number, device: Device, options: ResolvedOptions) {
-  const recipe: NanoRecipe = nanoRecipe({
-    tokens: counted.tokens,
-    labels: counted.trained,
-    rows: counted.count,
-    vocabularySize: counted.vocabularySize,
-    maxLength: options.maxLength,
-  })
+  const recipe = recipeFor(counted, counted.vocabularySize, options.maxLength)
   const { maxLength, tokensPerBatch, epochs } = recipe.recipe
   const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
   const plan = planTrajectories(counted, recipe.recipe, checkpoints, options.seed, trainOn)

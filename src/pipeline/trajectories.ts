@@ -10,6 +10,7 @@ import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
+import type { TokenStore } from '../tokenizer/store.ts'
 import { compileProxy, startingState } from '../training/proxy.ts'
 import type { TrainingState } from '../training/state.ts'
 import { planTrajectories, recordTrajectories, trainableRows, windowLabels } from '../training/trajectories.ts'
@@ -36,6 +37,13 @@ export interface Trajectories {
   bigramNll: number
 }
 
+/** The nano recipe for a tokenised pool. */
+export const recipeFor = (
+  { tokens, trained, count }: Pick<TokenStore, 'tokens' | 'trained' | 'count'>,
+  vocabularySize: number,
+  maxLength: number,
+): NanoRecipe => nanoRecipe({ tokens, labels: trained, rows: count, vocabularySize, maxLength })
+
 /** Chunks of label positions that keep logits within LOGIT_BYTES. */
 export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
   Math.max(1, Math.ceil((recipe.tokensPerBatch * config.vocabularySize * 4) / LOGIT_BYTES))
@@ -47,13 +55,7 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   const { options, device, run } = context
   const { store, tokenizer } = tokens
   const bigram = await fitPool(context, tokens)
-  const recipe = nanoRecipe({
-    tokens: store.tokens,
-    labels: store.trained,
-    rows: store.count,
-    vocabularySize: tokenizer.vocabularySize,
-    maxLength: options.maxLength,
-  })
+  const recipe = recipeFor(store, tokenizer.vocabularySize, options.maxLength)
   const result = await perform<Json>(context, {
     name: 'trajectories',
     version: 1,
