@@ -6,7 +6,7 @@
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { interpret } from './interpreter.ts'
 import { swiglu } from './operators/elementwise.ts'
-import { gatherRows } from './operators/index.ts'
+import { gatherRows } from './operators/gather.ts'
 import { matmul } from './operators/matmul.ts'
 import { rmsNorm } from './operators/normalise.ts'
 import { compile, type Device, type DeviceName, type OrtApi } from './session.ts'

@@ -95,3 +95,6 @@ export function reachable(outputs: readonly Tensor[]): Node[] {
   }
   return [...seen].sort((a, b) => a.id - b.id)
 }
+
+/** Plain named arrays: model parameters, optimiser moments, the content of a safetensors file. */
+export type TensorMap = Map<string, { shape: number[]; data: Float32Array }>

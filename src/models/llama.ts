@@ -6,7 +6,7 @@
 
 import { causalAttention, rotary } from '../engine/operators/attention.ts'
 import { add, swiglu } from '../engine/operators/elementwise.ts'
-import { gatherRows } from '../engine/operators/index.ts'
+import { gatherRows } from '../engine/operators/gather.ts'
 import { broadcastTo, reshape, transpose } from '../engine/operators/layout.ts'
 import { matmul } from '../engine/operators/matmul.ts'
 import { rmsNorm } from '../engine/operators/normalise.ts'

@@ -3,7 +3,7 @@
  * with bench/nano.ts on pools of 0.2 to 2 million tokens (docs/decisions/0007-nano-recipe.md); beyond that they are extrapolated.
  */
 
-import type { TensorMap } from '../engine/tensors.ts'
+import type { TensorMap } from '../engine/tensor.ts'
 import type { AdamWOptions } from '../training/adamw.ts'
 import type { Recipe } from '../training/trajectories.ts'
 import { type LlamaConfig, llamaParameters } from './llama.ts'

@@ -1,6 +1,6 @@
 /** Parameters of a model: what they are called, how they start, which of them decay. */
 
-import type { TensorMap } from '../engine/tensors.ts'
+import type { TensorMap } from '../engine/tensor.ts'
 import { randomStream } from '../random/philox.ts'
 
 export interface Parameter {

@@ -1,6 +1,6 @@
 /** The safetensors format: 8 bytes of header length, a JSON header, raw little-endian tensors. Float32 in and out, bytes to bytes. */
 
-import type { TensorMap } from '../engine/tensors.ts'
+import type { TensorMap } from '../engine/tensor.ts'
 
 interface Entry {
   dtype: string

@@ -1,21 +1,24 @@
 /** The stages around the proxy: the bigram to compare with, and the recorded training run, resumable checkpoint by checkpoint. */
 
 import { readFile, unlink } from 'node:fs/promises'
+import { WinnowError } from '../errors.ts'
 import { fitBigram } from '../evaluation/bigram.ts'
 import { toHuggingFace } from '../models/llama.ts'
 import { type NanoRecipe, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
-import { readSafetensors, writeSafetensors } from '../models/safetensors.ts'
+import { writeSafetensors } from '../models/safetensors.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
-import type { StageWork } from '../runs/stage.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
 import type { TokenStore } from '../tokenizer/store.ts'
 import { compileProxy, startingState } from '../training/proxy.ts'
-import type { TrainingState } from '../training/state.ts'
 import { planTrajectories, recordTrajectories, trainableRows, windowLabels } from '../training/trajectories.ts'
+import { checkpointFiles, optimiserBytes, resume } from './checkpoints.ts'
 import { type Context, notify, perform } from './context.ts'
 import type { Tokens } from './pool.ts'
+
+/** Trained tokens below which a run says that its pool is small. */
+const SMALL_POOL = 20_000
 
 /** Bytes that logits may take at a time; more are computed in chunks of label positions. */
 const LOGIT_BYTES = 2 ** 26
@@ -46,9 +49,8 @@ export const recipeFor = (
 
 /** Chunks of label positions that keep logits within LOGIT_BYTES. */
 export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
-  Math.max(1, Math.ceil((recipe.tokensPerBatch * config.vocabularySize * 4) / LOGIT_BYTES))
-
-const stepName = (step: number) => `step-${String(step).padStart(6, '0')}`
+  // A row longer than a batch is a batch of its own.
+  Math.max(1, Math.ceil((Math.max(recipe.tokensPerBatch, recipe.maxLength) * config.vocabularySize * 4) / LOGIT_BYTES))
 
 /** Trains the proxy on the pool and records every row's loss at `checkpoints` steps. */
 export async function recordPool(context: Context, tokens: Tokens, checkpoints: number): Promise<Trajectories> {
@@ -58,11 +60,21 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   const recipe = recipeFor(store, tokenizer.vocabularySize, options.maxLength)
   const result = await perform<Json>(context, {
     name: 'trajectories',
-    version: 1,
+    version: 2,
     inputs: { tokens: tokens.hash },
-    options: { proxy: 'nano', ...recipe, checkpoints, seed: options.seed, device: device.name } as unknown as Json,
+    options: {
+      ...recipe,
+      proxy: 'nano',
+      checkpoints,
+      chunks: labelChunks(recipe),
+      seed: options.seed,
+      device: device.name,
+      // Another version may add in another order.
+      onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
+    } as unknown as Json,
     async execute(work, progress) {
       const trainOn = trainableRows(store, options.maxLength)
+      if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
       const plan = planTrajectories(store, recipe.recipe, checkpoints, options.seed, trainOn)
       const proxy = await compileProxy({
         config: recipe.config,
@@ -96,21 +108,13 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
             }),
         })
         for await (const { index, step, nll, state } of recording) {
+          const files = checkpointFiles(work.key, step)
           const kept = [
-            await work.write(
-              `signals/trajectories/${stepName(step)}.npy`,
-              writeNpy({ shape: [nll.length], data: nll }),
-            ),
-            await work.write(
-              `checkpoints/${stepName(step)}.safetensors`,
-              writeSafetensors(state.parameters, { step: String(step) }),
-            ),
+            await work.write(files.losses, writeNpy({ shape: [nll.length], data: nll })),
+            await work.write(files.model, writeSafetensors(state.parameters, { step: String(step) })),
           ]
           // Each optimiser state has a name of its own: the one before it stays whole until this one is recorded.
-          const optimiser = await work.write(
-            `checkpoints/${stepName(step)}.optimiser.safetensors`,
-            optimiserBytes(state),
-          )
+          const optimiser = await work.write(files.optimiser, optimiserBytes(state))
           await work.finishPart(`checkpoint ${index}`, [...kept, optimiser])
           if (optimiserFile !== undefined) await unlink(work.path(optimiserFile)).catch(() => undefined)
           optimiserFile = optimiser.path
@@ -118,7 +122,10 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
           last = nll
         }
         outputs.push(
-          await work.write('checkpoints/config.json', `${JSON.stringify(toHuggingFace(recipe.config), null, 2)}\n`),
+          await work.write(
+            `checkpoints/${work.key.slice(0, 12)}/config.json`,
+            `${JSON.stringify(toHuggingFace(recipe.config), null, 2)}\n`,
+          ),
         )
         const facts: TrajectoryFacts = {
           steps: plan.checkpointSteps,
@@ -139,6 +146,16 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
     },
   })
   const facts = result.value as unknown as TrajectoryFacts
+  if (store.trained < SMALL_POOL)
+    notify(context, {
+      code: 'small-pool',
+      message: `the pool has only ${store.trained.toLocaleString('en')} trained tokens: a proxy learns so few by heart, and its trajectories say less`,
+    })
+  if (facts.steps.length < checkpoints)
+    notify(context, {
+      code: 'fewer-checkpoints',
+      message: `training takes only ${facts.steps.at(-1)} steps, so losses were recorded ${facts.steps.length} times, not ${checkpoints}`,
+    })
   if (!(facts.nll < bigram))
     notify(context, {
       code: 'proxy-learned-little',
@@ -151,8 +168,7 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   })
   const columns = await Promise.all(
     facts.steps.map(
-      async (step) =>
-        readNpy(await readFile(run.path(`signals/trajectories/${stepName(step)}.npy`))).data as Float32Array,
+      async (step) => readNpy(await readFile(run.path(checkpointFiles(result.key, step).losses))).data as Float32Array,
     ),
   )
   const signal = stackColumns('trajectories', columns, {
@@ -162,7 +178,10 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   return { signal, hash: result.hash, facts, bigramNll: bigram }
 }
 
-/** Mean NLL of the pool's tokens under a smoothed bigram model of the same tokens. */
+/**
+ * Mean NLL of the pool's tokens under a smoothed bigram model of the same tokens. Both it and the proxy have seen the text that they are
+ * measured on: of the two comparisons (the other is with a bigram that has not) the one that is harder for the proxy.
+ */
 async function fitPool(context: Context, { store, tokenizer, hash }: Tokens): Promise<number> {
   const { maxLength } = context.options
   const result = await perform(context, {
@@ -170,62 +189,17 @@ async function fitPool(context: Context, { store, tokenizer, hash }: Tokens): Pr
     version: 1,
     inputs: { tokens: hash },
     options: { maxLength },
-    async execute() {
-      const { meanNll } = fitBigram(store, tokenizer.vocabularySize, { maxLength }).nll(store)
+    async execute(_, progress) {
+      const bigram = fitBigram(store, tokenizer.vocabularySize, {
+        maxLength,
+        onProgress: (rows: number) => progress({ fraction: rows / (2 * store.count), done: rows, unit: 'rows' }),
+      })
+      const { meanNll } = bigram.nll(store)
       return { outputs: [], value: { nll: Number.isFinite(meanNll) ? meanNll : null } }
     },
     summary: ({ nll }) => `smoothed bigram: ${nll?.toFixed(3)} nats a token`,
   })
   return result.value.nll ?? Number.POSITIVE_INFINITY
-}
-
-interface Resumed {
-  /** Of the last whole checkpoint. */
-  state?: TrainingState
-  index: number
-  nll?: Float32Array
-  outputs: OutputRecord[]
-  optimiserFile?: string
-}
-
-/** Finds the last checkpoint up to which every file is intact and whose optimiser state is there. */
-async function resume(work: StageWork, steps: readonly number[]): Promise<Resumed> {
-  const outputs: OutputRecord[] = []
-  let found: Resumed = { index: -1, outputs: [] }
-  for (const [index, step] of steps.entries()) {
-    const part = work.parts.find(({ part }) => part === `checkpoint ${index}`)
-    const file = (path: string) => part?.outputs.find((output) => output.path === path && output.intact)
-    const [losses, model] = [
-      file(`signals/trajectories/${stepName(step)}.npy`),
-      file(`checkpoints/${stepName(step)}.safetensors`),
-    ]
-    if (losses === undefined || model === undefined) break
-    outputs.push(losses, model)
-    const optimiser = file(`checkpoints/${stepName(step)}.optimiser.safetensors`)
-    if (optimiser === undefined) continue
-    const read = async (path: string) => readSafetensors(await readFile(work.path(path)))
-    const moments = (await read(optimiser.path)).tensors
-    const moment = (kind: string) =>
-      new Map(
-        [...moments]
-          .filter(([name]) => name.startsWith(kind))
-          .map(([name, tensor]) => [name.slice(kind.length), tensor]),
-      )
-    found = {
-      index,
-      state: { step, parameters: (await read(model.path)).tensors, first: moment('first/'), second: moment('second/') },
-      nll: readNpy(await readFile(work.path(losses.path))).data as Float32Array,
-      outputs: [...outputs],
-      optimiserFile: optimiser.path,
-    }
-  }
-  return found
-}
-
-function optimiserBytes({ first, second }: TrainingState): Uint8Array {
-  const named = (kind: string, tensors: TrainingState['first']) =>
-    [...tensors].map(([name, tensor]) => [`${kind}/${name}`, tensor] as const)
-  return writeSafetensors(new Map([...named('first', first), ...named('second', second)]))
 }
 
 /** Mean over all labels, from each row's mean. */
@@ -237,4 +211,15 @@ export function poolNll(nll: Float32Array, labels: Uint32Array): number {
     count += labels[row]
   }
   return total / count
+}
+
+function nothingToTrain(maxLength: number, rows: number): WinnowError {
+  return new WinnowError('input', {
+    code: 'nothing-to-train',
+    message: `no row of the pool has a trained token within ${maxLength} tokens`,
+    path: '--max-length',
+    found: `${rows} rows`,
+    expected: 'prompts shorter than the window',
+    hint: 'Raise --max-length.',
+  })
 }

@@ -6,7 +6,7 @@ import { WinnowError } from '../errors.ts'
 import { errorCode, ioError } from './fault.ts'
 import { removeStaleTemporaries } from './files.ts'
 import { type Journal, openJournal } from './journal.ts'
-import { acquireLock } from './lock.ts'
+import { acquireLock, type RunLock } from './lock.ts'
 import { type Manifest, readManifest, writeManifest } from './manifest.ts'
 
 /** What a command says of itself when it opens a run. */
@@ -55,15 +55,35 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
     throw ioError(error, directory, 'write')
   }
 
-  await using held = new AsyncDisposableStack()
-  const lock = held.use(await acquireLock(join(directory, 'lock')))
+  const lock = await acquireLock(join(directory, 'lock'))
+  let journal: Journal | undefined
+  // AsyncDisposableStack would say this in a word, but Node 22 lacks it.
+  const release = async () => {
+    await journal?.[Symbol.asyncDispose]()
+    await lock[Symbol.asyncDispose]()
+  }
+  try {
+    journal = await openJournal(join(directory, 'journal.jsonl'))
+    return await openLocked(directory, facts, journal, lock, release)
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+async function openLocked(
+  directory: string,
+  facts: RunFacts,
+  journal: Journal,
+  lock: RunLock,
+  release: () => Promise<void>,
+): Promise<Run> {
   const temporaries = await removeStaleTemporaries(directory, { recursive: true })
   const manifestPath = join(directory, 'manifest.json')
   const earlier = await readManifest(manifestPath).catch((error) => {
     if (error instanceof WinnowError && error.fault.code === 'missing-file') return undefined
     throw error
   })
-  const journal = held.use(await openJournal(join(directory, 'journal.jsonl')))
   const now = new Date().toISOString()
   const manifest: Manifest = {
     format: 'winnow-run',
@@ -82,7 +102,6 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
   }
   await writeManifest(manifestPath, manifest)
 
-  const owned = held.move()
   let written: Promise<unknown> = Promise.resolve()
   return {
     directory,
@@ -105,7 +124,7 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
       written = write.catch(() => undefined)
       await write
     },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: release,
   }
 }
 

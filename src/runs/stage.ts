@@ -55,7 +55,7 @@ export interface Stage<V extends Json> {
 
 export interface StageResult<V extends Json> {
   key: string
-  /** Of the outputs' bytes and the value: the input hash for stages that read them. */
+  /** Of the key, the outputs' bytes and the value: the input hash for stages that read them. */
   hash: string
   outputs: OutputRecord[]
   value: V
@@ -96,7 +96,7 @@ export async function runStage<V extends Json>(run: Run, stage: Stage<V>): Promi
     const value = done.value as V
     const { outputs, seconds = 0 } = done
     await note(run, { name: stage.name, key, cached: true, resumedParts: 0, seconds, outputs })
-    return { key, hash: resultHash(outputs, value), outputs, value, cached: true, resumedParts: 0, seconds }
+    return { key, hash: resultHash(key, outputs, value), outputs, value, cached: true, resumedParts: 0, seconds }
   }
 
   const latest = new Map<string, StagePart>()
@@ -156,7 +156,7 @@ export async function runStage<V extends Json>(run: Run, stage: Stage<V>): Promi
   for (const path of partFiles) await unlink(run.path(path)).catch(() => undefined)
   const resumedParts = parts.filter((part) => part.outputs.every((output) => output.intact)).length
   await note(run, { name: stage.name, key, cached: false, resumedParts, seconds, outputs: plain })
-  return { key, hash: resultHash(plain, value), outputs: plain, value, cached: false, resumedParts, seconds }
+  return { key, hash: resultHash(key, plain, value), outputs: plain, value, cached: false, resumedParts, seconds }
 }
 
 /** Copies exactly the recorded fields: parts carry `intact` beside them. */
@@ -170,8 +170,8 @@ async function allIntact(run: Run, outputs: OutputRecord[]): Promise<boolean> {
 }
 
 /** Paths count for nothing here: a file that moved is the same input. */
-function resultHash(outputs: OutputRecord[], value: Json): string {
-  return hashJson({ outputs: outputs.map((output) => output.sha256), value })
+function resultHash(key: string, outputs: OutputRecord[], value: Json): string {
+  return hashJson({ key, outputs: outputs.map((output) => output.sha256), value })
 }
 
 async function note(run: Run, entry: Run['manifest']['stages'][number]): Promise<void> {

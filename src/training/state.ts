@@ -1,6 +1,6 @@
 /** What training changes, as plain arrays. */
 
-import type { TensorMap } from '../engine/tensors.ts'
+import type { TensorMap } from '../engine/tensor.ts'
 
 /** Everything a run needs to go on bit for bit. */
 export interface TrainingState {

@@ -2,7 +2,7 @@
 
 import { causalAttention, rotary } from '../../src/engine/operators/attention.ts'
 import * as elementwise from '../../src/engine/operators/elementwise.ts'
-import { gatherRows, scatterRows } from '../../src/engine/operators/index.ts'
+import { gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
 import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
 import { tokenNll } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'

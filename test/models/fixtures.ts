@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { TensorMap } from '../../src/engine/tensors.ts'
+import type { TensorMap } from '../../src/engine/tensor.ts'
 import type { LlamaConfig } from '../../src/models/llama.ts'
 import { readSafetensors } from '../../src/models/safetensors.ts'
 import type { Collated } from '../../src/training/collate.ts'

@@ -13,7 +13,7 @@ interface Names {
 
 export class Lowering {
   readonly target: LoweringTarget
-  readonly nodes_: OnnxNode[] = []
+  readonly emitted: OnnxNode[] = []
   readonly initializers: OnnxInitializer[] = []
   private readonly names: Names
   private readonly parent?: Lowering
@@ -40,7 +40,7 @@ export class Lowering {
     domain = '',
   ): string[] {
     const names = Array.from({ length: outputs }, () => this.fresh(operator))
-    this.nodes_.push({ operator, domain, inputs, outputs: names, attributes })
+    this.emitted.push({ operator, domain, inputs, outputs: names, attributes })
     return names
   }
 
@@ -163,7 +163,7 @@ export class Lowering {
       inner,
       values.map((value) => value.name),
     )
-    return { name: this.fresh('body'), nodes: inner.nodes_, initializers: inner.initializers, inputs: values, outputs }
+    return { name: this.fresh('body'), nodes: inner.emitted, initializers: inner.initializers, inputs: values, outputs }
   }
 }
 
@@ -194,7 +194,7 @@ export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarg
     })
   }
   const graphOutputs = Object.entries(outputs).map(([name, tensor]) => {
-    lowering.nodes_.push({
+    lowering.emitted.push({
       operator: 'Identity',
       domain: '',
       inputs: [names.get(tensor) as string],
@@ -205,7 +205,7 @@ export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarg
   })
   return {
     name: 'winnow',
-    nodes: lowering.nodes_,
+    nodes: lowering.emitted,
     initializers: lowering.initializers,
     inputs: inputs.map((node) => ({
       name: node.name as string,
