@@ -20,6 +20,7 @@ const context: Context = {
   options,
   device: { ort, name: 'cpu', threads: options.threads },
   notices: [],
+  ownOutput: false,
   stages: [],
   emit: (event) => {
     if (!told) process.stdout.write('progress\n')

@@ -1,5 +1,7 @@
 /** A table of typed columns as a Parquet file, through DuckDB. */
 
+import { unlink } from 'node:fs/promises'
+import { WinnowError } from '../errors.ts'
 import { commitTemporary, temporaryPath } from '../runs/files.ts'
 import type { FileRecord } from '../runs/hash.ts'
 import { Database } from './parquet.ts'
@@ -44,26 +46,48 @@ export async function writeColumns(
   if (uneven !== undefined)
     throw new RangeError(`column '${uneven}' has ${columns[uneven].length} rows, '${names[0]}' has ${rows}`)
   const temporary = temporaryPath(path)
-  await using database = await Database.open(memoryLimit)
-  const { connection } = database
-  // One thread: row groups are then written in order, and equal tables give equal bytes.
-  await connection.run('SET threads = 1')
-  await connection.run(`CREATE TABLE written (${names.map((name, i) => `${identifier(name)} ${types[i]}`).join(', ')})`)
-  const appender = await connection.createAppender('written')
-  for (let start = 0; start < rows; start += CHUNK) {
-    const end = Math.min(rows, start + CHUNK)
-    const chunk = duckdb.DuckDBDataChunk.create(types)
-    chunk.setColumns(
-      names.map(
-        (name) =>
-          Array.from(columns[name].slice(start, end) as ArrayLike<unknown>, (value) =>
-            Number.isNaN(value) ? null : value,
-          ) as never,
-      ),
+  try {
+    await using database = await Database.open(memoryLimit)
+    const { connection } = database
+    // One thread: row groups are then written in order, and equal tables give equal bytes.
+    await connection.run('SET threads = 1')
+    await connection.run(
+      `CREATE TABLE written (${names.map((name, i) => `${identifier(name)} ${types[i]}`).join(', ')})`,
     )
-    appender.appendDataChunk(chunk)
+    const appender = await connection.createAppender('written')
+    for (let start = 0; start < rows; start += CHUNK) {
+      const end = Math.min(rows, start + CHUNK)
+      const chunk = duckdb.DuckDBDataChunk.create(types)
+      const part = (name: string) =>
+        Array.from(columns[name].slice(start, end) as ArrayLike<unknown>, (value) =>
+          Number.isNaN(value) ? null : value,
+        )
+      chunk.setColumns(names.map(part) as never)
+      appender.appendDataChunk(chunk)
+    }
+    appender.closeSync()
+    await connection.run(`COPY written TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`)
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined)
+    throw error instanceof WinnowError ? error : unwritable(path, error as Error)
   }
-  appender.closeSync()
-  await connection.run(`COPY written TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`)
   return commitTemporary(temporary, path)
+}
+
+/** DuckDB says what went wrong in words only. */
+function unwritable(path: string, cause: Error): WinnowError {
+  const full = /no space left|disk full/i.test(cause.message)
+  return new WinnowError(
+    'failure',
+    {
+      code: full ? 'disk-full' : 'unwritable-output',
+      message: full ? 'there is no space left on the disk' : 'the table cannot be written',
+      file: path,
+      found: cause.message.split('\n')[0],
+      hint: full
+        ? 'Free some space and run the same command again: it goes on.'
+        : 'Check the directory, then run the same command again.',
+    },
+    { cause },
+  )
 }

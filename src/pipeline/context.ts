@@ -15,6 +15,8 @@ export interface Context {
   emit: OnEvent
   signal?: AbortSignal
   notices: Notice[]
+  /** The output that stands at `options.out` is this very command's own, from before. */
+  ownOutput: boolean
   /** Stages run so far, for the result. */
   stages: { name: string; seconds: number; cached: boolean }[]
 }
@@ -22,19 +24,21 @@ export interface Context {
 export interface PipelineStage<V extends Json> extends Omit<Stage<V>, 'name' | 'execute'> {
   name: StageName
   execute(work: StageWork, progress: (progress: StageProgress) => void): ReturnType<Stage<V>['execute']>
+  /** Its start was told already. */
+  started?: boolean
   /** One line of what came of it. */
   summary?: (value: V) => string
 }
 
 /** Runs a stage or takes it from the run directory, telling the listener either way. */
 export async function perform<V extends Json>(context: Context, definition: PipelineStage<V>): Promise<StageResult<V>> {
-  const { name, summary, execute, ...stage } = definition
+  const { name, summary, execute, started, ...stage } = definition
   context.signal?.throwIfAborted()
   const result = await runStage<V>(context.run, {
     ...stage,
     name,
     execute: (work) => {
-      context.emit({ kind: 'stage-start', stage: name, resumedParts: work.parts.length })
+      if (!started) context.emit({ kind: 'stage-start', stage: name, resumedParts: work.parts.length })
       return execute(work, (progress) => context.emit({ kind: 'stage-progress', stage: name, progress }))
     },
   })

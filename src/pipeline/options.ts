@@ -107,6 +107,14 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
       expected: `${least} or more`,
     })
   }
+  if (options.memoryLimit !== undefined && !/^\d+(\.\d+)?\s*([kmgt]i?)?b$/i.test(options.memoryLimit.trim()))
+    throw new WinnowError('usage', {
+      code: 'bad-option',
+      message: 'the memory limit is not understood',
+      path: '--memory-limit',
+      found: options.memoryLimit,
+      expected: 'a size such as 512MB or 2GB',
+    })
   const method = findMethod(options.method ?? 's2l')
   const { stem, extension } = poolName(options.pool[0])
   return {

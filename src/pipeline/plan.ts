@@ -27,7 +27,7 @@ const COUNTED_BYTES = 2 ** 24
 const TOKENIZER_BYTES = 2 ** 22
 /** Passes that a run makes over its input: read, tokenizer, tokens, write, report. */
 const PASSES = 5
-/** k-means distances a second, 12 dimensions, bounds included: measured at 262,040 x 12, K = 100 (docs/benchmarks). */
+/** Points that k-means assigns a second at K = 100, an iteration of one start (docs/benchmarks/kmeans.md). */
 const KMEANS_POINTS = 2e6
 
 /**

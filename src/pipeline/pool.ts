@@ -27,6 +27,8 @@ export type PoolFacts = {
   badCount: number
   bad: Fault[]
   duplicates: number
+  /** Rows of each input. */
+  inputRows: number[]
   /** Different sources; 0 where no row names one. */
   sources: number
   format: string
@@ -43,11 +45,20 @@ export interface Pool {
 export async function readPool(context: Context, dataset: Dataset): Promise<Pool> {
   const { options } = context
   const hashes: Record<string, string> = {}
-  context.emit({ kind: 'stage-progress', stage: 'read', progress: { fraction: 0, detail: 'hashing the input' } })
-  for (const [i, input] of dataset.inputs.entries()) hashes[`input ${i}`] = (await hashFile(input.path)).sha256
+  context.emit({ kind: 'stage-start', stage: 'read', resumedParts: 0 })
+  const bytesTotal = dataset.inputs.reduce((total, input) => total + input.bytes, 0)
+  let hashed = 0
+  for (const [i, { path, kind, bytes }] of dataset.inputs.entries()) {
+    const progress = { fraction: 0, detail: `hashing ${path}`, done: hashed, unit: 'bytes' as const }
+    context.emit({ kind: 'stage-progress', stage: 'read', progress })
+    // The kind counts too: the same bytes are other rows as .csv than as .jsonl.
+    hashes[`input ${i} (${kind})`] = (await hashFile(path)).sha256
+    hashed += bytes
+  }
   const result = await perform<Json>(context, {
     name: 'read',
-    version: 1,
+    started: true,
+    version: 2,
     inputs: hashes,
     options: { fields: options.fields, template: options.template, onBadRow: options.onBadRow },
     async execute(work, progress) {
@@ -55,7 +66,7 @@ export async function readPool(context: Context, dataset: Dataset): Promise<Pool
       let textBytes = 0
       const pass = dataset.batches({
         signal: context.signal,
-        onProgress: ({ bytes, bytesTotal }) => progress({ fraction: bytes / bytesTotal, done: bytes, unit: 'bytes' }),
+        onProgress: ({ bytes }) => progress({ fraction: bytes / bytesTotal, done: bytes, unit: 'bytes' }),
       })
       for await (const { records } of pass) {
         for (const record of records) {
@@ -79,6 +90,7 @@ export async function readPool(context: Context, dataset: Dataset): Promise<Pool
         badCount,
         bad,
         duplicates,
+        inputRows: dataset.scan?.inputRows ?? [],
         sources: labels.length,
         format: dataset.format.name,
       }
@@ -91,7 +103,12 @@ export async function readPool(context: Context, dataset: Dataset): Promise<Pool
   })
   const facts = result.value as unknown as PoolFacts
   await context.run.update({
-    inputs: dataset.inputs.map(({ path, bytes }, i) => ({ path, size: bytes, sha256: hashes[`input ${i}`] })),
+    inputs: dataset.inputs.map(({ path, bytes }, i) => ({
+      path,
+      size: bytes,
+      sha256: Object.values(hashes)[i],
+      rows: facts.inputRows[i],
+    })),
     counts: { rows: facts.rows, textBytes: facts.textBytes, badRows: facts.badCount, duplicates: facts.duplicates },
   })
   tellAboutRows(context, dataset, facts)

@@ -61,7 +61,7 @@ function reportData(
         nll: trajectories.facts.nll,
         bigramNll: trajectories.bigramNll,
       },
-      timings: stages.map(({ name, seconds }) => ({ stage: name, seconds })),
+      timings: stages.map(({ name, seconds, cached }) => ({ stage: name, seconds, cached })),
       versions: run.manifest.versions,
       inputs: run.manifest.inputs.map(({ path, size, sha256, rows: inputRows }) => ({
         file: path,

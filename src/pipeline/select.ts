@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
+import { resolveBudget } from '../methods/budget.ts'
 import { isRun, openRun } from '../runs/directory.ts'
 import { canonicalJson, hashFile } from '../runs/hash.ts'
 import { parseJournal } from '../runs/journal.ts'
@@ -20,7 +21,7 @@ import { readPool, tokenisePool } from './pool.ts'
 import { writeReport } from './report.ts'
 import type { SelectResult } from './result.ts'
 import { choose, configKey, isFile, writeChosen } from './selection.ts'
-import { computeSignals } from './signals.ts'
+import { checkNeeds, computeSignals, tokenSignal } from './signals.ts'
 import { versions } from './versions.ts'
 
 /**
@@ -37,7 +38,7 @@ export async function select(
   const started = performance.now()
   const options = resolveOptions(asked)
   const dataset = await openDataset(options.pool, options)
-  await mayWrite(options, dataset)
+  const ownOutput = await mayWrite(options, dataset)
   await using run = await openRun(options.run, {
     config: optionsAsConfig(options),
     seeds: { seed: options.seed },
@@ -51,6 +52,7 @@ export async function select(
     emit: onEvent,
     signal,
     notices: [],
+    ownOutput,
     stages: [],
   }
   try {
@@ -76,9 +78,13 @@ export async function select(
     })
 
     const pool = await readPool(context, dataset)
+    checkNeeds(context, needs, pool)
     using tokens = await tokenisePool(context, dataset, pool)
-    const computed = await computeSignals(context, needs, pool, tokens)
-    const chosen = await choose(context, pool, tokens, computed)
+    const perRow = tokenSignal(tokens, options.maxLength)
+    // Before hours of training, not after: is there enough for the budget?
+    const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: perRow.total })
+    const computed = await computeSignals(context, needs, pool, tokens, perRow)
+    const chosen = await choose(context, pool, tokens, computed, budget)
     const record = await writeChosen(context, dataset, pool, chosen)
     const report = await writeReport(context, { dataset, pool, tokens, computed, chosen })
     const { trajectories } = computed
@@ -107,10 +113,11 @@ export async function select(
   }
 }
 
-/** Refuses an output that is there, unless this very command wrote it before it was stopped. */
-export async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<void> {
-  const overwrite = options.overwrite || (await isOwnOutput(options))
-  await checkOutput(options.out, { overwrite, inputs: dataset.inputs })
+/** Refuses an output that is there, unless this very command wrote it before; says whether it did. */
+export async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<boolean> {
+  const own = await isOwnOutput(options)
+  await checkOutput(options.out, { overwrite: options.overwrite || own, inputs: dataset.inputs })
+  return own
 }
 
 async function isOwnOutput(options: ResolvedOptions): Promise<boolean> {

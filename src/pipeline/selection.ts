@@ -1,14 +1,15 @@
 /** The last stages: the method's choice, the selected records, and the page about it. */
 
-import { copyFile, readFile, stat } from 'node:fs/promises'
-import { extname } from 'node:path'
+import { copyFile, mkdir, readFile, stat, unlink } from 'node:fs/promises'
+import { dirname, extname } from 'node:path'
 import { type TableColumn, writeColumns } from '../dataset/columns.ts'
 import type { Dataset } from '../dataset/dataset.ts'
 import { outputKind } from '../dataset/output.ts'
 import { writeSelection } from '../dataset/selection.ts'
 import { WinnowError } from '../errors.ts'
-import { resolveBudget } from '../methods/budget.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
 import type { Notice, SelectionGroup } from '../methods/method.ts'
+import { ioError } from '../runs/fault.ts'
 import { commitTemporary, temporaryPath } from '../runs/files.ts'
 import { hashFile, type Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
@@ -28,11 +29,16 @@ export interface Chosen {
 }
 
 /** Runs the method on its signals and writes `selection.parquet`: a line for every row of the pool. */
-export async function choose(context: Context, pool: Pool, tokens: Tokens, computed: ComputedSignals): Promise<Chosen> {
+export async function choose(
+  context: Context,
+  pool: Pool,
+  tokens: Tokens,
+  computed: ComputedSignals,
+  budget: ResolvedBudget,
+): Promise<Chosen> {
   const { options, run } = context
   const { rows } = pool.facts
   const perRow = computed.signals.tokens.data
-  const budget = resolveBudget(options.budget, { rows, tokens: computed.poolTokens })
   const result = await perform<Json>(context, {
     name: 'select',
     version: 1,
@@ -145,7 +151,7 @@ export async function writeChosen(
     summary: (value) => `${(value as { rows: number }).rows.toLocaleString('en')} records`,
   })
   const [record] = result.outputs
-  await publish(run.path(record.path), options.out, record.sha256, options.overwrite)
+  await publish(run.path(record.path), options.out, record.sha256, options.overwrite || context.ownOutput)
   return record
 }
 
@@ -161,7 +167,13 @@ async function publish(from: string, to: string, sha256: string, overwrite: bool
       })
   }
   const temporary = temporaryPath(to)
-  await copyFile(from, temporary)
+  try {
+    await mkdir(dirname(to), { recursive: true })
+    await copyFile(from, temporary)
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined)
+    throw ioError(error, to, 'write')
+  }
   await commitTemporary(temporary, to, { overwrite: true })
 }
 

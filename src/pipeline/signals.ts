@@ -22,13 +22,42 @@ export interface ComputedSignals {
   poolTokens: number
 }
 
+export interface TokenSignal {
+  signal: Signal
+  /** Tokens of the pool. */
+  total: number
+}
+
 /** Tokens of each row as training sees it: cut at the longest length. */
-export function tokenSignal({ store }: Tokens, maxLength: number): Signal {
-  return signal(
-    'tokens',
-    store.lengths.map((length) => Math.min(length, maxLength)),
-    { provenance: { maxLength } },
-  )
+export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
+  const lengths = store.lengths.map((length) => Math.min(length, maxLength))
+  const total = lengths.reduce((sum, length) => sum + length, 0)
+  return { signal: signal('tokens', lengths, { provenance: { maxLength } }), total }
+}
+
+/**
+ * Refuses, before anything is trained, what the pool cannot give.
+ *
+ * @throws {WinnowError} `no-source`, `too-many-clusters`.
+ */
+export function checkNeeds({ options }: Context, needs: readonly SignalNeed[], { source, facts }: Pool): void {
+  for (const need of needs) {
+    if (need.signal === 'source' && source === undefined)
+      throw new WinnowError('usage', {
+        code: 'no-source',
+        message: `method ${options.method.name} was asked to go by source, and no row of the pool names one`,
+        expected: 'a field `source` or `domain`',
+        hint: 'Name the field with --fields source=<field>.',
+      })
+    if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
+      throw new WinnowError('usage', {
+        code: 'too-many-clusters',
+        message: 'there are fewer rows than clusters',
+        path: '--clusters',
+        found: String(need.clusters),
+        expected: `at most ${facts.rows}`,
+      })
+  }
 }
 
 export async function computeSignals(
@@ -36,11 +65,11 @@ export async function computeSignals(
   needs: readonly SignalNeed[],
   pool: Pool,
   tokens: Tokens,
+  perRow: TokenSignal,
 ): Promise<ComputedSignals> {
-  const perRow = tokenSignal(tokens, context.options.maxLength)
   const computed: ComputedSignals = {
-    signals: { tokens: perRow },
-    poolTokens: (perRow.data as Uint32Array).reduce((total, count) => total + count, 0),
+    signals: { tokens: perRow.signal },
+    poolTokens: perRow.total,
     hashes: { tokens: tokens.hash },
   }
   for (const need of needs) {
@@ -48,14 +77,7 @@ export async function computeSignals(
       case 'tokens':
         break
       case 'source':
-        if (pool.source === undefined)
-          throw new WinnowError('usage', {
-            code: 'no-source',
-            message: `method ${context.options.method.name} was asked to go by source, and no row of the pool names one`,
-            expected: 'a field `source` or `domain`',
-            hint: 'Name the field with --fields source=<field>.',
-          })
-        computed.signals.source = pool.source
+        computed.signals.source = pool.source as Signal
         computed.hashes.source = pool.hash
         break
       case 'trajectories': {

@@ -6,8 +6,8 @@ import { multiply } from '../engine/operators/elementwise.ts'
 import { tokenNll } from '../engine/operators/loss.ts'
 import { sum } from '../engine/operators/reduce.ts'
 import { compile, type Device } from '../engine/session.ts'
-import { input, type Tensor } from '../engine/tensor.ts'
 import type { TensorMap } from '../engine/tensor.ts'
+import { input, type Tensor } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
 import { type LlamaConfig, llamaGraph, llamaParameters } from '../models/llama.ts'
 import { initialParameters, type Parameter } from '../models/parameters.ts'
@@ -132,7 +132,7 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
           message: `training diverged at step ${step}`,
           found: `loss ${loss}, gradient norm ${norm}`,
           expected: 'finite numbers',
-          hint: 'Lower the learning rate; the last recorded checkpoint is kept.',
+          hint: 'Another --seed may not; the last recorded checkpoint is kept.',
         })
       }
       return { loss, norm }

@@ -51,6 +51,8 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
     { stage: 'trajectories', kind: 'stage-progress', count: 2 },
     { stage: 'trajectories', kind: 'stage-progress', count: 20 },
     { stage: 'trajectories', kind: 'stage-progress', count: 31 },
+    // Between the files of a checkpoint, before they are recorded.
+    { file: '.npy' },
     { stage: 'trajectories', kind: 'stage-end', count: 1 },
     { stage: 'clusters', kind: 'stage-start', count: 1 },
     { stage: 'select', kind: 'stage-start', count: 1 },

@@ -1,10 +1,12 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { Database } from '../../src/dataset/parquet.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import type { SelectOptions } from '../../src/pipeline/options.ts'
+import { planSelect } from '../../src/pipeline/plan.ts'
 import { select } from '../../src/pipeline/select.ts'
 import { directory, poolLines, writePool } from './pools.ts'
 
@@ -23,7 +25,8 @@ function prepared(rows = poolLines()) {
 const lines = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n')
 const trajectories = (run: string) => {
   const folder = join(run, 'signals/trajectories')
-  return readdirSync(folder).map((name) => [name, readFileSync(join(folder, name)).toString('hex')])
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.npy'))
+  return names.sort().map((name) => [name, readFileSync(join(folder, name)).toString('hex')])
 }
 
 describe('select by s2l', () => {
@@ -85,11 +88,12 @@ describe('select by s2l', () => {
     expect(fractions.at(-1)).toBeCloseTo(1, 5)
   })
 
-  it('re-uses the losses for another budget and method option, and nothing for another seed', async () => {
+  it('re-uses what another budget, option or method leaves as it was', async () => {
     const { run, home } = prepared()
     await run()
+    let runs = 0
     const cachedStages = async (options: Partial<SelectOptions>) => {
-      const { stages } = await run({ out: join(home, `${Math.random()}.jsonl`), ...options })
+      const { stages } = await run({ out: join(home, `out-${runs++}.jsonl`), ...options })
       return stages.filter((stage) => stage.cached).map((stage) => stage.name)
     }
     expect(await cachedStages({})).toEqual([
@@ -166,11 +170,86 @@ describe('select at random', () => {
   })
 
   it('reads compressed pools, and writes what the name of the output says', async () => {
-    const { run, home, rows } = prepared()
-    const result = await run({ method: 'random', out: join(home, 'out.json') })
+    const { run, home, rows, pool } = prepared()
+    writeFileSync(`${pool}.gz`, gzipSync(readFileSync(pool)))
+    const result = await run({ pool: [`${pool}.gz`], method: 'random', out: join(home, 'new/folder/out.json') })
     const written = JSON.parse(readFileSync(result.out.path, 'utf8'))
     expect(written).toHaveLength(30)
     expect(rows.map((line) => JSON.parse(line))).toEqual(expect.arrayContaining(written))
+  })
+})
+
+describe('what a run refuses before it trains', () => {
+  const trains = (events: PipelineEvent[]) =>
+    events.some((event) => event.kind === 'stage-start' && event.stage === 'bigram')
+  it.each([
+    ['a budget larger than the pool', { budget: '101' }, 'bad-budget'],
+    ['a budget of more tokens than the pool has', { budget: '1Mtok' }, 'bad-budget'],
+    ['more clusters than rows', { methodOptions: { clusters: 101 } }, 'too-many-clusters'],
+    ['a memory limit that is none', { memoryLimit: 'banana' }, 'bad-option'],
+    ['an output that cannot be written', { out: '/proc/nowhere/out.jsonl' }, 'unwritable-output'],
+  ])('%s', async (_, options, code) => {
+    const events: PipelineEvent[] = []
+    await expect(prepared().run(options, (event) => events.push(event))).rejects.toMatchObject({
+      exitCode: 2,
+      fault: { code },
+    })
+    expect(trains(events)).toBe(false)
+  })
+
+  it('a window that no prompt fits into', async () => {
+    await expect(prepared().run({ maxLength: 8 })).rejects.toMatchObject({
+      fault: { code: 'nothing-to-train', path: '--max-length' },
+    })
+  })
+})
+
+describe('a changed pool in the same run directory', () => {
+  it('is read anew, though its size and counts are the same', async () => {
+    const { run, pool, rows, out } = prepared()
+    await run({ method: 'random' })
+    const edited = rows.map((line) => line.replace('e', 'E'))
+    writePool(pool, edited.toReversed())
+    const again = await run({ method: 'random' })
+    expect(again.stages.filter((stage) => stage.cached)).toEqual([])
+    expect(lines(out).every((line) => edited.includes(line))).toBe(true)
+  })
+
+  it('is read anew when its fields are given another meaning', async () => {
+    const { run } = prepared()
+    const tokens = async (fields: string) => (await run({ method: 'random', fields, overwrite: true })).tokens
+    const [asked, swapped] = [
+      await tokens('prompt=question,response=answer'),
+      await tokens('prompt=answer,response=question'),
+    ]
+    expect(swapped.selected).not.toBe(asked.selected)
+  })
+})
+
+describe('the plan of a run', () => {
+  it('has the steps that the run then takes, and writes nothing', async () => {
+    const { run, pool, home } = prepared()
+    const plan = await planSelect(
+      { pool: [pool], budget: '30%', out: join(home, 'out.jsonl'), run: join(home, 'run') },
+      { ort },
+    )
+    expect(readdirSync(home)).toEqual(['pool.jsonl'])
+    expect(plan).toMatchObject({
+      rows: 100,
+      budget: { unit: 'rows', amount: 30 },
+      tokens: { exact: true },
+      method: 's2l',
+    })
+    expect(plan.flops.total).toBe(plan.flops.training + plan.flops.scoring)
+    expect(plan.flops.scoring).toBeGreaterThan(0)
+    const { tokens, run: directory } = await run()
+    expect(plan.tokens.count).toBe(tokens.pool)
+    const { facts } = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8'))
+    expect(plan.proxy).toMatchObject({
+      steps: facts.proxy.steps.at(-1),
+      parameters: facts.proxy.parameters,
+      epochs: facts.proxy.epochs,
+    })
   })
 })
 
