@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
-import { directory, writePool } from './pools.ts'
+import { directory, poolLines, writePool } from './pools.ts'
 
 const child = fileURLToPath(new URL('./select-child.ts', import.meta.url))
 const execute = promisify(execFile)
@@ -31,7 +31,7 @@ function files(folder: string, prefix = ''): Record<string, string> {
 
 it('killed at every stage and started again, ends with the bytes of an undisturbed run', async () => {
   const home = directory()
-  writePool(join(home, 'pool.jsonl'))
+  writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 30, gsm8k: 3 }))
   const options = (name: string) => ({
     pool: [join(home, 'pool.jsonl')],
     budget: '30%',
@@ -68,4 +68,4 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
   const [whole, killed] = [files(join(home, 'whole.run')), files(join(home, 'killed.run'))]
   expect(Object.keys(killed).sort()).toEqual(Object.keys(whole).sort())
   for (const name of Object.keys(whole)) expect(killed[name] === whole[name], name).toBe(true)
-})
+}, 300_000)
