@@ -178,13 +178,15 @@ function rowTurns(format: Format, row: Row): Turn[] | Fault {
     return {
       code: 'empty-response',
       message: 'the response is empty',
+      path: format.response(row),
       found: 'nothing to train on',
       expected: 'text in the response',
       hint: 'Remove the row, or leave such rows out with --on-bad-row skip.',
     }
   }
   const found = `turns of ${[...new Set(turns.map((turn) => turn.role))].join(', ')}`
-  return { code: 'no-response', message: 'the dialogue has no assistant turn', found, expected: 'at least one' }
+  const path = format.response(row)
+  return { code: 'no-response', message: 'the dialogue has no assistant turn', path, found, expected: 'at least one' }
 }
 
 async function* readRows(
@@ -213,7 +215,9 @@ async function sampleRows(input: Input, options: DatasetOptions): Promise<Row[]>
   }
   if (rows.length > 0) return rows
   if (fault === undefined) throw noRows(input.path)
-  if (fault.line === 1 && fault.code === 'bad-json')
+  const squeezed = input.compression === 'none' ? /\.(gz|zst)$/i.exec(input.path)?.[0] : undefined
+  if (squeezed !== undefined) fault.hint = `Its name ends in ${squeezed}, but its bytes are not compressed.`
+  else if (fault.line === 1 && fault.code === 'bad-json')
     fault.hint ??= 'Is it one object over many lines? Winnow reads one record a line, or an array.'
   throw new WinnowError('input', { ...fault, file: input.path })
 }
@@ -241,7 +245,8 @@ export function inputChanged(file: string): WinnowError {
 
 function badRows(counts: Tally): WinnowError {
   const fault = counts.examples[0]
-  if (counts.badCount === 1) return new WinnowError('input', fault)
+  if (counts.badCount === 1)
+    return new WinnowError('input', { hint: 'Mend the row, or leave it out with --on-bad-row skip.', ...fault })
   const where = counts.examples.map((bad) => `${bad.file === fault.file ? '' : `${bad.file}:`}${bad.line}`).join(', ')
   const more = counts.badCount > counts.examples.length ? ', …' : ''
   const total = `${counts.badCount} rows are bad in all (lines ${where}${more}): mend them, or leave them out with --on-bad-row skip.`
@@ -257,7 +262,7 @@ function noRows(file: string, counts?: Tally): WinnowError {
     expected: 'at least one record',
     hint:
       counts?.examples[0] === undefined
-        ? undefined
+        ? 'Check that it was written or fetched to its end.'
         : `The first bad row: ${counts.examples[0].message}, line ${counts.examples[0].line}.`,
   })
 }

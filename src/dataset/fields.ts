@@ -114,9 +114,17 @@ export function unknownField(
     message: `none of the first ${rows} rows has the field \`${path}\` that ${option} names`,
     file,
     path,
-    found: `fields ${known.map((name) => `\`${name}\``).join(', ')}`,
+    found: `fields ${listNames(known)}`,
     hint: didYouMean(path, known) ?? 'Name one of the fields found.',
   }
+}
+
+/** Field names in backquotes, each with its `note`, for a message: the first 20, each shortened to 60 characters. */
+export function listNames(names: readonly string[], note: (name: string) => string = () => ''): string {
+  const shown = names
+    .slice(0, 20)
+    .map((name) => `\`${name.length > 60 ? `${name.slice(0, 60)}…` : name}\`${note(name)}`)
+  return [...shown, ...(names.length > 20 ? [`… ${names.length - 20} more`] : [])].join(', ')
 }
 
 /** `Did you mean X?` where some candidate is close (edit distance at most a third of the length, or equal but for case). */
@@ -124,6 +132,7 @@ export function didYouMean(name: string, candidates: readonly string[]): string 
   let best: string | undefined
   let least = Math.max(1, Math.floor(name.length / 3)) + 1
   for (const candidate of candidates) {
+    if (Math.abs(candidate.length - name.length) >= least) continue
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
     if (distance < least) [best, least] = [candidate, distance]
   }

@@ -2,7 +2,7 @@
 
 import { type Fault, WinnowError } from '../errors.ts'
 import { chatArray, chatStyle, readChat } from './chat.ts'
-import { didYouMean, type FieldMap, kindOf, type Row, textOf, unknownField, valueAt } from './fields.ts'
+import { didYouMean, type FieldMap, kindOf, listNames, type Row, textOf, unknownField, valueAt } from './fields.ts'
 import type { Turn } from './record.ts'
 import { applyTemplate, parseTemplate, templatePaths } from './template.ts'
 
@@ -20,6 +20,8 @@ export interface Format extends FormatDescription {
   columns: string[]
   /** Turns of one record, or what is wrong with it (file and line not yet known). */
   turns(row: Row): Turn[] | Fault
+  /** Field that holds what is trained, for faults: `answer`, `messages`. */
+  response(row: Row): string
   /** The record's source: a string, or a number in decimal; undefined for anything else. */
   source(row: Row): string | undefined
 }
@@ -28,6 +30,8 @@ type Slots = Record<string, string[]>
 
 interface Shape {
   name: string
+  /** The slot that is trained. */
+  response: string
   /** Candidate fields of every slot, first found wins. */
   slots: Slots
   /** Slots without which a row is not of this shape. */
@@ -44,6 +48,7 @@ const chat = (style: 'messages' | 'sharegpt'): Shape => ({
   name: style,
   slots: { messages: ['messages', 'conversations', 'conversation'], tools: ['tools', 'functions'], system: ['system'] },
   required: ['messages'],
+  response: 'messages',
   matches: (get) => chatStyle(get('messages')) === style,
   turns: (get, path) =>
     readChat(get('messages'), {
@@ -56,7 +61,7 @@ const chat = (style: 'messages' | 'sharegpt'): Shape => ({
 
 /** A prompt part and a trained response part, each text or a list of messages. */
 function promptAndResponse(
-  shape: Omit<Shape, 'matches' | 'turns' | 'required'> & { prompt: string; response: string; input?: string },
+  shape: Omit<Shape, 'matches' | 'turns' | 'required'> & { prompt: string; input?: string },
 ): Shape {
   const { prompt, response, input } = shape
   return {
@@ -97,6 +102,7 @@ const PREFERENCE: Shape = {
   name: 'preference',
   slots: { prompt: ['prompt', 'question', 'instruction'], chosen: ['chosen'], system: ['system'] },
   required: ['chosen'],
+  response: 'chosen',
   note: 'only `chosen` is trained; `rejected` is not used',
   matches: (get) => chatStyle(get('chosen')) !== undefined || (isText(get('chosen')) && isText(get('prompt'))),
   turns: (get, path) => {
@@ -115,6 +121,7 @@ const TEXT: Shape = {
   name: 'text',
   slots: { text: ['text'] },
   required: ['text'],
+  response: 'text',
   note: 'the whole text is trained',
   matches: (get) => isText(get('text')) || get('text') === null,
   turns: (get, path) => {
@@ -186,11 +193,13 @@ export function detectFormat(
     const pieces = parseTemplate(options.template)
     const paths = templatePaths(pieces)
     for (const path of paths) mustExist(path, '--template')
+    const trained = pieces.flatMap((piece) => ('path' in piece && piece.trained ? [piece.path] : [])).join(', ')
     return {
       name: 'template',
       reason: '--template was given',
       columns: topLevel([...paths, ...sourceFields], known),
       turns: (row) => applyTemplate(pieces, row),
+      response: () => trained,
       source,
     }
   }
@@ -212,6 +221,7 @@ export function detectFormat(
     note: shape.note,
     columns: topLevel([...Object.values(slots).flat(), ...sourceFields], known),
     turns: (row) => shape.turns(reader(slots, row), (slot) => foundPath(slots, row, slot)),
+    response: (row) => foundPath(slots, row, shape.response),
     source,
   }
 }
@@ -287,8 +297,7 @@ function noFormat(sample: readonly Row[], known: string[], file: string, given: 
     message: `none of the first ${sample.length} rows is of a format winnow knows${given.length > 0 ? ' with the fields that --fields binds' : ''}`,
     file,
     found:
-      known.map((name) => `\`${name}\` (${kindOf(sample.find((row) => name in row)![name])})`).join(', ') ||
-      'no fields',
+      listNames(known, (name) => ` (${kindOf(sample.find((row) => Object.hasOwn(row, name))![name])})`) || 'no fields',
     expected:
       'messages, conversations, prompt + chosen, instruction + output, prompt + completion, question + answer, or text',
     hint: `Say which fields to use: --fields prompt=…,response=… or --template '{…}\\n{…*}'${close.length > 0 ? ` (${close.join('; ')})` : ''}.`,

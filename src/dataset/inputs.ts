@@ -38,7 +38,12 @@ export async function inspectInput(path: string): Promise<Input> {
   const file = await open(path).catch((cause: NodeJS.ErrnoException) => {
     throw new WinnowError(
       'input',
-      { code: 'unreadable-file', message: `the file cannot be opened (${cause.code})`, file: path },
+      {
+        code: 'unreadable-file',
+        message: `the file cannot be opened (${cause.code})`,
+        file: path,
+        hint: 'Change its permissions, or make a copy that you can read.',
+      },
       { cause },
     )
   })
@@ -107,7 +112,8 @@ function textKind(path: string, head: Buffer): InputKind {
     message: 'the file is of no kind that winnow reads',
     file: path,
     found: `first bytes ${JSON.stringify(text.slice(0, 24))}`,
-    expected: 'JSON Lines, a JSON array, CSV or TSV (by its name), or Parquet; plain, .gz or .zst',
+    expected: 'JSON Lines, a JSON array, CSV or TSV (by its name), or Parquet; all but Parquet also .gz or .zst',
+    hint: 'Plain text has to be put into records: {"text": …} on each line.',
   })
 }
 
@@ -118,6 +124,7 @@ function emptyFile(path: string): WinnowError {
     file: path,
     found: '0 bytes',
     expected: 'at least one record',
+    hint: 'Check that it was written or fetched to its end.',
   })
 }
 

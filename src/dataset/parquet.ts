@@ -153,7 +153,13 @@ async function run<T>(input: Input, call: () => Promise<T>): Promise<T> {
   } catch (cause) {
     const text = (cause as Error).message
     const found = (text.split('\n').find((line) => line.trim() !== '') ?? text).slice(0, 300)
-    let fault: Fault = { code: 'bad-parquet', message: 'the file is not readable as Parquet', file: input.path, found }
+    let fault: Fault = {
+      code: 'bad-parquet',
+      message: 'the file is not readable as Parquet',
+      file: input.path,
+      found,
+      hint: 'It is damaged or was cut off: write or fetch it again.',
+    }
     if (/Out of Memory/i.test(text)) {
       const hint = 'Give a larger memory limit.'
       fault = {

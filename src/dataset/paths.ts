@@ -60,6 +60,12 @@ async function spread(path: string): Promise<string[]> {
     const found: string[] = []
     for await (const file of glob(path)) if ((await stat(file)).isFile()) found.push(file)
     if (found.length > 0) return found.sort((a, b) => (a < b ? -1 : 1))
+    throw new WinnowError('input', {
+      code: 'missing-file',
+      message: 'no file is matched by this pattern',
+      file: path,
+      hint: 'Check the path. In quotes, patterns such as data/*.jsonl are spread by winnow itself.',
+    })
   }
   throw new WinnowError(
     'input',

@@ -84,7 +84,11 @@ function parseSpan(span: Span, input: Input): RowEntry {
   try {
     value = JSON.parse(bytes.toString('utf8'))
   } catch (error) {
-    const found = (error as Error).message.replaceAll('\n', ' ').slice(0, 160)
+    // Its own line and column are those of the record alone.
+    const found = (error as Error).message
+      .replace(/ \(line \d+ column \d+\)/, '')
+      .replaceAll('\n', ' ')
+      .slice(0, 160)
     // A last line that starts as an object and is none was cut off while it was written.
     const torn = input.kind === 'jsonl' && span.ending === 0 && bytes.toString('latin1').trimStart().startsWith('{')
     const fault = torn

@@ -65,18 +65,27 @@ function hintFor(text: string): string {
 }
 
 /**
- * The budget for a pool of `rows` rows and (for token budgets) `tokens` training tokens. A share is rounded down, so
- * that it is never exceeded.
+ * The budget for a pool of `rows` rows and (for token budgets) `tokens` training tokens, `shortest` in its shortest row. A share is rounded
+ * down, so that it is never exceeded.
  *
- * @throws {WinnowError} `bad-budget` for more than the pool has, and for a share of less than one row.
+ * @throws {WinnowError} `bad-budget` for more than the pool has, and for less than one row.
  */
-export function resolveBudget(budget: Budget, pool: { rows: number; tokens?: number }): ResolvedBudget {
+export function resolveBudget(
+  budget: Budget,
+  pool: { rows: number; tokens?: number; shortest?: number },
+): ResolvedBudget {
   if (budget.unit === 'tokens') {
     if (pool.tokens !== undefined && budget.tokens > pool.tokens)
       throw badBudget(
         budget.text,
         `the budget is larger than the pool, which has ${pool.tokens} tokens`,
         `Ask for at most ${pool.tokens}tok, or 100% for everything.`,
+      )
+    if (pool.shortest !== undefined && budget.tokens < pool.shortest)
+      throw badBudget(
+        budget.text,
+        `the budget holds not one row: the shortest has ${pool.shortest} tokens`,
+        'Ask for more tokens, or for a number of rows.',
       )
     return { unit: 'tokens', tokens: budget.tokens }
   }

@@ -56,7 +56,8 @@ export async function planSelect(asked: SelectOptions, { ort, signal }: SelectCo
   const device: Device = { ort, name: options.device, threads: options.threads }
   const proxy = recorded && (await planProxy(counted, recorded.checkpoints, device, options))
   if (proxy) seconds.push(...proxy.seconds)
-  const budget = resolveBudget(options.budget, { rows, tokens: cut })
+  const shortest = counted.lengths.reduce((least, length) => Math.min(least, length), options.maxLength)
+  const budget = resolveBudget(options.budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })
   const share = budget.unit === 'rows' ? budget.rows / rows : budget.tokens / cut
   const inputBytes = dataset.inputs.reduce((total, input) => total + input.bytes, 0)
   return {

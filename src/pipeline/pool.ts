@@ -121,16 +121,24 @@ function tellAboutRows(context: Context, dataset: Dataset, { badCount, bad, dupl
   if (badCount > 0)
     notify(context, {
       code: 'bad-rows',
-      message: `${badCount} bad rows were left out; the first: ${formatFault(bad[0])}`,
+      message: `${badCount === 1 ? 'a bad row was left out' : `${badCount} bad rows were left out; the first`}: ${formatFault(bad[0]).replace(/\.$/, '')}`,
       rows: badCount,
     })
   if (duplicates > 0)
     notify(context, {
       code: 'duplicates',
-      message: `${duplicates} rows are exact duplicates of earlier ones; they stay in the pool`,
+      message:
+        duplicates === 1
+          ? 'a row is an exact duplicate of an earlier one; it stays in the pool'
+          : `${duplicates} rows are exact duplicates of earlier ones; they stay in the pool`,
       rows: duplicates,
     })
-  if (blank > 0) notify(context, { code: 'blank-lines', message: `${blank} blank lines were passed over`, rows: blank })
+  if (blank > 0)
+    notify(context, {
+      code: 'blank-lines',
+      message: `${blank} blank line${blank === 1 ? ' was' : 's were'} passed over`,
+      rows: blank,
+    })
 }
 
 async function readSource({ run }: Context, rows: number): Promise<Signal> {

@@ -1,13 +1,15 @@
 /** `select`: a pool in, the records worth training on out. */
 
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
+import { WinnowError } from '../errors.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import { isRun, openRun } from '../runs/directory.ts'
 import { canonicalJson, hashFile } from '../runs/hash.ts'
 import { parseJournal } from '../runs/journal.ts'
+import { type Manifest, readManifest } from '../runs/manifest.ts'
 import type { Context } from './context.ts'
 import type { StageName } from './events.ts'
 import {
@@ -82,7 +84,8 @@ export async function select(
     using tokens = await tokenisePool(context, dataset, pool)
     const perRow = tokenSignal(tokens, options.maxLength)
     // Before hours of training, not after: is there enough for the budget?
-    const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: perRow.total })
+    const { total, shortest } = perRow
+    const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
     const computed = await computeSignals(context, needs, pool, tokens, perRow)
     const chosen = await choose(context, pool, tokens, computed, budget)
     const record = await writeChosen(context, dataset, pool, chosen)
@@ -113,11 +116,30 @@ export async function select(
   }
 }
 
-/** Refuses an output that is there, unless this very command wrote it before; says whether it did. */
+/** Refuses an output that is there, unless this very command wrote it before; says whether it did. Refuses another pool's run directory. */
 export async function mayWrite(options: ResolvedOptions, dataset: Dataset): Promise<boolean> {
+  if (!options.overwrite) await mustBeRunOf(options.run, dataset)
   const own = await isOwnOutput(options)
   await checkOutput(options.out, { overwrite: options.overwrite || own, inputs: dataset.inputs })
   return own
+}
+
+/** A run belongs to its pool, which may have changed, grown or moved: one file in common, by place or size, is enough. */
+async function mustBeRunOf(directory: string, { inputs }: Dataset): Promise<void> {
+  if (!(await isRun(directory))) return
+  const file = join(directory, 'manifest.json')
+  const earlier = (await readManifest(file)).inputs
+  const known = (one: Manifest['inputs'][number]) =>
+    inputs.some(({ path, bytes }) => resolve(path) === resolve(one.path) || bytes === one.size)
+  if (earlier.length === 0 || earlier.some(known)) return
+  throw new WinnowError('usage', {
+    code: 'other-pool',
+    message: 'the run directory is of another pool, whose selection and report would be replaced',
+    file: directory,
+    found: earlier.map(({ path }) => path).join(', '),
+    expected: inputs.map(({ path }) => path).join(', '),
+    hint: 'Choose another --run directory, or say --overwrite.',
+  })
 }
 
 async function isOwnOutput(options: ResolvedOptions): Promise<boolean> {

@@ -58,6 +58,14 @@ export async function choose(
         options: options.methodOptions,
         seed: options.seed,
       })
+      if (selection.selected.length === 0)
+        throw new WinnowError('input', {
+          code: 'nothing-selected',
+          message: 'no row that may be selected fits the budget',
+          path: '--budget',
+          found: options.budget.text,
+          hint: selection.notices.map(({ message }) => `${message}.`).join(' ') || 'Ask for a larger budget.',
+        })
       const flags = new Array<boolean>(rows).fill(false)
       for (const row of selection.selected) flags[row] = true
       const columns: Record<string, TableColumn> = {
@@ -174,7 +182,8 @@ async function publish(from: string, to: string, sha256: string, overwrite: bool
     await unlink(temporary).catch(() => undefined)
     throw ioError(error, to, 'write')
   }
-  await commitTemporary(temporary, to, { overwrite: true })
+  // Another process may put a file there at this very moment.
+  await commitTemporary(temporary, to, { overwrite })
 }
 
 export const isFile = (path: string): Promise<boolean> =>

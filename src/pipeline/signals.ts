@@ -26,13 +26,16 @@ export interface TokenSignal {
   signal: Signal
   /** Tokens of the pool. */
   total: number
+  /** Tokens of its shortest row. */
+  shortest: number
 }
 
 /** Tokens of each row as training sees it: cut at the longest length. */
 export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
   const lengths = store.lengths.map((length) => Math.min(length, maxLength))
   const total = lengths.reduce((sum, length) => sum + length, 0)
-  return { signal: signal('tokens', lengths, { provenance: { maxLength } }), total }
+  const shortest = lengths.reduce((least, length) => Math.min(least, length), maxLength)
+  return { signal: signal('tokens', lengths, { provenance: { maxLength } }), total, shortest }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** A run directory: opened by one process at a time, holding the journal, the manifest and the outputs of stages. */
 
-import { mkdir, readdir } from 'node:fs/promises'
-import { join, sep } from 'node:path'
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { dirname, join, resolve, sep } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import { errorCode, ioError } from './fault.ts'
 import { removeStaleTemporaries } from './files.ts'
@@ -32,16 +32,21 @@ export interface Run extends AsyncDisposable {
 
 const MARKS = ['manifest.json', 'journal.jsonl', 'lock']
 
+/** What lies in a run before its first stage is recorded. */
+const UNRECORDED = ['manifest.json', 'journal.jsonl', 'signals']
+
 /**
  * Open a run directory, making it where there is none, or going on with the run it holds. Takes the lock, clears
- * temporary files of killed processes, cuts off a torn journal line, writes a first manifest.
+ * temporary files of killed processes, cuts off a torn journal line, writes a first manifest. A run that fails with nothing in its journal
+ * leaves no directory behind where it found none.
  *
  * @throws {WinnowError} `not-a-run` for a directory with other things in it, `run-locked`, `unwritable-output`,
  * `bad-manifest`, `disk-full`.
  */
 export async function openRun(directory: string, facts: RunFacts): Promise<Run> {
+  let made: string | undefined
   try {
-    await mkdir(directory, { recursive: true })
+    made = await mkdir(directory, { recursive: true })
     const entries = await readdir(directory)
     if (entries.some((name) => !name.startsWith('.')) && !MARKS.some((mark) => entries.includes(mark)))
       throw new WinnowError('input', {
@@ -57,17 +62,34 @@ export async function openRun(directory: string, facts: RunFacts): Promise<Run> 
 
   const lock = await acquireLock(join(directory, 'lock'))
   let journal: Journal | undefined
+  let run: Run | undefined
   // AsyncDisposableStack would say this in a word, but Node 22 lacks it.
   const release = async () => {
     await journal?.[Symbol.asyncDispose]()
+    const empty = made !== undefined && run?.manifest.status === 'failed' && journal?.records.length === 0
+    // While the lock is held: nobody else has begun anything here.
+    if (empty) for (const name of UNRECORDED) await rm(join(directory, name), { recursive: true, force: true })
     await lock[Symbol.asyncDispose]()
+    if (empty) await removeDirectories(directory, made as string)
   }
   try {
     journal = await openJournal(join(directory, 'journal.jsonl'))
-    return await openLocked(directory, facts, journal, lock, release)
+    run = await openLocked(directory, facts, journal, lock, release)
+    return run
   } catch (error) {
     await release()
     throw error
+  }
+}
+
+/** Removes empty directories from `directory` up to `top`; one that something else is in stays, and those above it. */
+async function removeDirectories(directory: string, top: string): Promise<void> {
+  for (let path = resolve(directory); path.length >= resolve(top).length; path = dirname(path)) {
+    const removed = await rmdir(path).then(
+      () => true,
+      () => false,
+    )
+    if (!removed) return
   }
 }
 

@@ -73,7 +73,13 @@ export async function readManifest(path: string): Promise<Manifest> {
   } catch (error) {
     throw new WinnowError(
       'input',
-      { code: 'bad-manifest', message: 'the manifest is not JSON', file: path, found: (error as Error).message },
+      {
+        code: 'bad-manifest',
+        message: 'the manifest is not JSON',
+        file: path,
+        found: (error as Error).message,
+        hint: 'It was damaged from outside. Remove it and run the command again: finished stages are in the journal.',
+      },
       { cause: error },
     )
   }

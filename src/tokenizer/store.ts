@@ -46,23 +46,25 @@ export interface TokenStore extends TokenRows, Disposable {
 
 /**
  * A writer of `file`; the directory is made if need be. `tokenizerHash` is `Tokenizer.hash`. Throws a WinnowError
- * `unwritable-file` (kind `failure`) when the disk refuses, at any call.
+ * `disk-full` or `unwritable-file` (kind `failure`) when the disk refuses, at any call.
  */
 export function createTokenStore(file: string, options: { tokenizerHash: string }): TokenWriter {
   refuseBigEndian()
   const temporary = `${file}.tmp`
-  const refused = (error: unknown) =>
-    new WinnowError(
+  const refused = (error: unknown) => {
+    const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
+    return new WinnowError(
       'failure',
       {
-        code: 'unwritable-file',
-        message: 'token store cannot be written',
+        code: full ? 'disk-full' : 'unwritable-file',
+        message: full ? 'no space is left on the disk' : 'token store cannot be written',
         file,
         found: error instanceof Error ? error.message : String(error),
-        hint: 'Check the free space and the permissions there, then run the same command again.',
+        hint: `${full ? 'Free some space' : 'Check the permissions there'}, then run the same command again; finished stages are kept.`,
       },
       { cause: error },
     )
+  }
   let fd = -1
   const guarded = <T>(work: () => T): T => {
     try {

@@ -55,4 +55,10 @@ describe('a budget', () => {
       hint: expect.stringContaining(hint ?? ''),
     })
   })
+
+  test('refuses tokens that hold not one row', () => {
+    const pool = { rows: 10, tokens: 900, shortest: 30 }
+    expect(resolveBudget(parseBudget('30tok'), pool)).toEqual({ unit: 'tokens', tokens: 30 })
+    expect(() => resolveBudget(parseBudget('29tok'), pool)).toThrow('the shortest has 30 tokens')
+  })
 })

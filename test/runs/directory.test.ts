@@ -41,6 +41,23 @@ describe('a run directory', () => {
     expect(existsSync(join(directory, 'lock'))).toBe(false)
   })
 
+  test('that fails before anything is recorded leaves nothing where nothing was', async () => {
+    const home = place()
+    const directory = join(home, 'runs', 'first')
+    const fail = async () => {
+      await using run = await openRun(directory, facts)
+      await run.update({ status: 'failed' })
+    }
+    await fail()
+    expect(readdirSync(home)).toEqual([])
+    {
+      await using run = await openRun(directory, facts)
+      await run.journal.append({ event: 'done', stage: 'read', key: '0', outputs: [], value: 1, at: '' })
+    }
+    await fail()
+    expect(readdirSync(directory).sort()).toEqual(['journal.jsonl', 'manifest.json'])
+  })
+
   test('keeps its manifest on disk up to date and readable', async () => {
     const directory = join(place(), 'run')
     await using run = await openRun(directory, facts)
