@@ -1,7 +1,7 @@
 /** Failures as a person reads them and as a program does. */
 
 import { type Fault, WinnowError } from '../errors.ts'
-import { pairs, type Terminal, wrap } from './terminal.ts'
+import { pairs, plain, type Terminal, wrap } from './terminal.ts'
 import { ISSUES } from './version.ts'
 
 export type ExitCode = 0 | 1 | 2 | 130 | 143
@@ -61,14 +61,14 @@ export function renderError(error: unknown, terminal: Terminal, options: { stack
   const fault = faultOf(error)
   const foreseen = error instanceof WinnowError
   const where = fault.file === undefined ? '' : `${fault.file}${fault.line === undefined ? '' : `:${fault.line}`}: `
-  const head = `${style(['red', 'bold'], foreseen ? 'error:' : 'unexpected error:')} ${where}${fault.message}\n`
+  const head = `${style(['red', 'bold'], foreseen ? 'error:' : 'unexpected error:')} ${plain(where + fault.message)}\n`
   const details = [
     ['at', fault.path],
     ['found', fault.found],
     ['expected', fault.expected],
-  ].flatMap(([name, value]) => (value === undefined ? [] : [[style('dim', name as string), value] as const]))
+  ].flatMap(([name, value]) => (value === undefined ? [] : [[style('dim', name as string), plain(value)] as const]))
   const stack = options.stack && fault.stack !== undefined ? `${fault.stack.split('\n').slice(1).join('\n')}\n` : ''
   const how = foreseen || options.stack ? '' : ' Run it again with --verbose to see where it happened.'
-  const hint = fault.hint === undefined ? '' : `${wrap(fault.hint + how, terminal.columns() - 1).join('\n')}\n`
+  const hint = fault.hint === undefined ? '' : `${wrap(plain(fault.hint) + how, terminal.columns() - 1).join('\n')}\n`
   return head + (details.length === 0 ? '' : pairs(details)) + stack + hint
 }

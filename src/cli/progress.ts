@@ -4,7 +4,7 @@ import type { Notice } from '../methods/method.ts'
 import type { PipelineEvent, StageName, StageProgress } from '../pipeline/events.ts'
 import { createMeter, type Meter } from './meter.ts'
 import { bytes, count, duration } from './numbers.ts'
-import { type Terminal, width } from './terminal.ts'
+import { plain, type Terminal, width } from './terminal.ts'
 
 export interface ProgressOptions {
   terminal: Terminal
@@ -81,7 +81,7 @@ function facts(
     rate: rate === undefined || rate <= 0 ? undefined : `${perSecond}/s`,
     loss: progress.loss === undefined ? undefined : `loss ${progress.loss.toFixed(3)}`,
     memory: `${bytes(memory)} memory`,
-    detail: progress.detail,
+    detail: progress.detail === undefined ? undefined : plain(progress.detail),
   }
 }
 
@@ -197,14 +197,14 @@ export function createProgress(options: ProgressOptions): Progress {
         case 'stage-end': {
           const mark = terminal.interactive ? `${terminal.style('green', terminal.unicode ? '✓' : '*')} ` : ''
           const time = event.cached ? 'kept from before' : duration(event.seconds)
-          const summary = event.summary === undefined ? '' : `  ${event.summary}`
+          const summary = event.summary === undefined ? '' : `  ${plain(event.summary)}`
           print(`${mark}${head(event.stage)}  ${time.padStart(10)}${summary}`)
           running = undefined
           break
         }
         case 'notice':
           notices.push(event.notice)
-          print(`${terminal.style('yellow', 'note:')} ${event.notice.message}`)
+          print(`${terminal.style('yellow', 'note:')} ${plain(event.notice.message)}`)
           break
       }
     },

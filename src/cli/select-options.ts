@@ -61,7 +61,7 @@ export function addSelectOptions(command: Command): void {
     'stop',
     'skip',
   ])
-  add(data, '--memory-limit <size>', 'for reading CSV and Parquet, such as 2GB (default: 512MB)')
+  add(data, '--memory-limit <size>', 'for reading and writing Parquet, such as 2GB (default: 512MB)')
   const writing = 'Writing:'
   add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
   add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')

@@ -9,12 +9,12 @@ import { createProgress } from './progress.ts'
 import { mergeOptions, readConfig } from './replay.ts'
 import { type AskedOptions, addSelectOptions, checkOptions, optionsOf, type SelectFlags } from './select-options.ts'
 import { renderPlan, renderSummary } from './summary.ts'
-import { type Terminal, terminalOf, wrap, writeData, writeJson } from './terminal.ts'
+import { plain, type Terminal, terminalOf, wrap, writeData, writeJson } from './terminal.ts'
 import { version } from './version.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
 
-A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (the first two also .gz or .zst). Nothing is downloaded, nothing is sent anywhere. A killed or stopped run goes on where it stopped when the same command is given again.`
+A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (all but Parquet also .gz or .zst). Nothing is downloaded, nothing is sent anywhere. A killed or stopped run goes on where it stopped when the same command is given again.`
 
 const EXAMPLES = `
 Standard error gets progress and the summary. Standard output gets data only: with --json one JSON object, for
@@ -47,7 +47,7 @@ async function select(asked: AskedOptions, flags: SelectFlags, terminal: Termina
   const { pool, budget, method, seed = 0 } = asked
   const inputs = pool.length === 1 ? pool[0] : `${pool.length} inputs`
   // First of all a sign of life: what comes next loads native code and may try a GPU.
-  terminal.write(`winnow ${version}: ${budget} of ${inputs} by ${method}, seed ${seed}\n`)
+  terminal.write(`winnow ${version}: ${plain(`${budget} of ${inputs} by ${method}`)}, seed ${seed}\n`)
 
   using interruption = listenForInterrupts(() => {
     progress.print('Stopping after the step at hand; again to stop at once.')
@@ -77,7 +77,7 @@ async function select(asked: AskedOptions, flags: SelectFlags, terminal: Termina
     const result = await run(options, context)
     const told = new Set(progress.notices.map(({ message }) => message))
     for (const { message } of result.notices) {
-      if (!told.has(message)) progress.print(`${terminal.style('yellow', 'note:')} ${message}`)
+      if (!told.has(message)) progress.print(`${terminal.style('yellow', 'note:')} ${plain(message)}`)
     }
     progress.close()
     terminal.write(renderSummary(result, terminal))

@@ -3,12 +3,12 @@
 import { relative } from 'node:path'
 import type { SelectPlan, SelectResult } from '../pipeline/result.ts'
 import { bytes, count, counted, duration, nats, percent, scaled } from './numbers.ts'
-import { pairs, type Terminal, wrap } from './terminal.ts'
+import { pairs, plain, type Terminal, wrap } from './terminal.ts'
 
 /** A path as one would type it here: relative where that is shorter. */
 export function shownPath(path: string): string {
   const near = relative('.', path)
-  return near !== '' && near.length < path.length ? near : path
+  return plain(near !== '' && near.length < path.length ? near : path)
 }
 
 const sentence = (terminal: Terminal, text: string) =>

@@ -1,6 +1,7 @@
 /** Streams that people read: their width, colours and characters. Data goes to standard output, through `writeData`. */
 
 import { stripVTControlCharacters, styleText } from 'node:util'
+import { visibleText } from '../report/html.ts'
 
 export type Style = Parameters<typeof styleText>[0]
 
@@ -44,6 +45,11 @@ export function writeData(text: string): void {
 /** One JSON object on standard output: indented for a person, on one line for a program. */
 export function writeJson(value: unknown): void {
   writeData(process.stdout.isTTY ? JSON.stringify(value, null, 2) : JSON.stringify(value))
+}
+
+/** Text of files (names, fields, values) on one line, with nothing in it that a terminal would obey. */
+export function plain(text: string): string {
+  return visibleText(text).replaceAll(/[\t\n]/g, ' ')
 }
 
 /** Characters that a text takes in a terminal, its colours not counted. */

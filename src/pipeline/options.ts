@@ -39,7 +39,7 @@ export interface SelectOptions {
   template?: string
   /** Default `stop`. */
   onBadRow?: 'stop' | 'skip'
-  /** DuckDB's memory limit. Default 512MB. */
+  /** DuckDB's memory limit: it reads and writes Parquet. Default 512MB. */
   memoryLimit?: string
   /** The command as typed, for the manifest and the report. */
   command?: string

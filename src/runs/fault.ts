@@ -61,7 +61,12 @@ export function ioError(error: unknown, file: string, doing: 'read' | 'write'): 
     case 'EEXIST':
       return new WinnowError(
         'input',
-        { code: 'unwritable-output', message: 'a file stands where a directory is needed', file },
+        {
+          code: 'unwritable-output',
+          message: 'a file stands where a directory is needed',
+          file,
+          hint: 'Choose another place, or remove that file.',
+        },
         options,
       )
     case 'EISDIR':
