@@ -187,6 +187,7 @@ for (const path of pools) {
     if (shape.length === 2) for (let i = 0; i < data.length; i++) data[i] *= by
 
   const started = performance.now()
+  const cpuStarted = process.cpuUsage()
   let [steps, seen, processed] = [0, 0, 0]
   let evaluation = 0
   const curve: { step: number; train: number; held: number; firstQuartile: number; lastQuartile: number }[] = []
@@ -228,6 +229,7 @@ for (const path of pools) {
     )
   }
   const seconds = (performance.now() - started - evaluation) / 1000
+  const cpu = process.cpuUsage(cpuStarted)
   await proxy.release()
   const last = curve.at(-1)!
   const windowTokens = windowLabels.reduce((a, b) => a + b, 0)
@@ -245,6 +247,10 @@ for (const path of pools) {
     /** Nats a byte of trained text: comparable between vocabularies. */
     heldOutNatsPerByte: (last.held * labels) / trainedBytes,
     seconds: Number(seconds.toFixed(1)),
+    /** Seconds of all cores: what other programs on the machine take does not count. */
+    cpuSeconds: Math.round((cpu.user + cpu.system) / 1e6),
+    threads: device.threads,
+    checkpoints: curve.length,
     tokensPerSecond: Math.round(processed / seconds),
     config,
     recipe,
@@ -254,7 +260,7 @@ for (const path of pools) {
     curve,
   }
   say(
-    `  => held-out proxy ${last.held.toFixed(3)} bigram ${bigramNll.toFixed(3)} (${(last.held - bigramNll).toFixed(3)}), nats/byte ${result.heldOutNatsPerByte.toFixed(4)}, train ${last.train.toFixed(3)} vs ${bigramTrain.toFixed(3)}, ${steps} steps, ${result.seconds} s, ${result.tokensPerSecond} tokens/s`,
+    `  => held-out proxy ${last.held.toFixed(3)} bigram ${bigramNll.toFixed(3)} (${(last.held - bigramNll).toFixed(3)}), nats/byte ${result.heldOutNatsPerByte.toFixed(4)}, train ${last.train.toFixed(3)} vs ${bigramTrain.toFixed(3)}, ${steps} steps, ${result.seconds} s (${result.cpuSeconds} s of cpu), ${result.tokensPerSecond} tokens/s`,
   )
   if (options.write) write(result)
 }
@@ -268,7 +274,6 @@ function write(result: { pool: string; mode: string }): void {
     date: new Date().toISOString().slice(0, 10),
     machine: { cpu: cpus()[0].model, cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30) },
     versions: { node: process.versions.node, 'onnxruntime-node': version('onnxruntime-node') },
-    threads: device.threads,
     results: [...others, result].sort((a, b) => (a.pool + a.mode < b.pool + b.mode ? -1 : 1)),
   }
   writeFileSync(RESULTS, `${JSON.stringify(document, null, 2)}\n`)
