@@ -11,7 +11,7 @@ import { defaultClusterCount } from '../signals/clusters.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { trainTokenizer } from '../tokenizer/train.ts'
 import { planBatches } from '../training/batches.ts'
-import type { Collated } from '../training/collate.ts'
+import type { Collated, Padding } from '../training/collate.ts'
 import { compileProxy, type ProxyModel, startingState } from '../training/proxy.ts'
 import type { TokenRows } from '../training/rows.ts'
 import { planTrajectories } from '../training/trajectories.ts'
@@ -193,7 +193,7 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
 async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
   const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count)))
   const rows = Math.max(1, Math.floor(recipe.tokensPerBatch / length))
-  const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.chunks)
+  const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.padding)
   const flops = proxy.flops({ rows, length, labels: batch.positions.length })
   const measure = async (step: () => Promise<unknown>, work: number) => {
     await step()
@@ -216,7 +216,7 @@ function calibrationBatch(
   length: number,
   density: number,
   vocabularySize: number,
-  chunks: number,
+  { chunks, least }: Required<Padding>,
 ): Collated {
   const stream = randomStream(0, 'calibration')
   const tokens = Int32Array.from({ length: rows * length }, () => stream.below(vocabularySize))
@@ -225,7 +225,7 @@ function calibrationBatch(
   for (let row = 0; row < rows; row++)
     for (let j = length - 1 - perRow; j < length - 1; j++) positions.push(row * length + j)
   const targets = positions.map((position) => tokens[position + 1])
-  while (positions.length % chunks !== 0) {
+  while (positions.length < least || positions.length % chunks !== 0) {
     positions.push(0)
     targets.push(0)
   }

@@ -4,6 +4,13 @@ import { TOKEN_MASK, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import type { Batch } from './batches.ts'
 import type { TokenRows } from './rows.ts'
 
+export interface Padding {
+  /** Labels are padded to a multiple of this. Default 1. */
+  chunks?: number
+  /** Least number of positions (rows * length) and of labels. Default 1. */
+  least?: number
+}
+
 export interface Collated {
   /** Token ids [rows, length], row-major, padded on the right with 0 (causal attention never looks there); length is at least 1. */
   tokens: Int32Array
@@ -12,15 +19,16 @@ export interface Collated {
   positions: Int32Array
   /** The token predicted there, the next one of the row, [labels]. */
   targets: Int32Array
-  /** Labels of each row of the batch, [rows]. */
+  /** Labels of each row of the batch; empty rows that pad it are not among them. */
   labelsPerRow: Uint32Array
 }
 
 /**
- * Reads and pads a batch. The first token of a row has nothing before it and is never a label. `chunks` pads the labels to a multiple
- * of it with repeats of position 0: callers give those weight 0 (`labelsPerRow` does not count them).
+ * Reads and pads a batch. The first token of a row has nothing before it and is never a label. Labels are padded with repeats of
+ * position 0: callers give those weight 0 (`labelsPerRow` does not count them). Positions are padded with empty rows.
  */
-export function collate(source: TokenRows, batch: Batch, maxLength: number, chunks = 1): Collated {
+export function collate(source: TokenRows, batch: Batch, maxLength: number, padding: Padding = {}): Collated {
+  const { chunks = 1, least = 1 } = padding
   const read = Array.from(batch.rows, (row) => {
     const ids = source.read(row)
     const used = Math.min(ids.length, maxLength, batch.length)
@@ -30,7 +38,8 @@ export function collate(source: TokenRows, batch: Batch, maxLength: number, chun
     return { ids, last }
   })
   const length = read.reduce((most, { last }) => Math.max(most, last), 1)
-  const tokens = new Int32Array(read.length * length)
+  const rows = Math.max(read.length, Math.ceil(least / length))
+  const tokens = new Int32Array(rows * length)
   const positions: number[] = []
   const targets: number[] = []
   const labelsPerRow = new Uint32Array(read.length)
@@ -43,13 +52,13 @@ export function collate(source: TokenRows, batch: Batch, maxLength: number, chun
       labelsPerRow[i]++
     }
   })
-  while (positions.length % chunks !== 0 || positions.length === 0) {
+  while (positions.length < least || positions.length % chunks !== 0) {
     positions.push(0)
     targets.push(0)
   }
   return {
     tokens,
-    shape: [read.length, length],
+    shape: [rows, length],
     positions: Int32Array.from(positions),
     targets: Int32Array.from(targets),
     labelsPerRow,

@@ -12,7 +12,7 @@ import { WinnowError } from '../errors.ts'
 import { type LlamaConfig, llamaGraph, llamaParameters } from '../models/llama.ts'
 import { initialParameters, type Parameter } from '../models/parameters.ts'
 import { type AdamWOptions, adamw, adamwScalars } from './adamw.ts'
-import type { Collated } from './collate.ts'
+import type { Collated, Padding } from './collate.ts'
 import type { TrainingState } from './state.ts'
 
 export interface ProxyOptions {
@@ -25,7 +25,8 @@ export interface ProxyOptions {
 
 export interface ProxyModel {
   readonly parameters: readonly Parameter[]
-  readonly chunks: number
+  /** What batches must be padded to. */
+  readonly padding: Required<Padding>
   /** One optimiser step; mean NLL over the batch's labels, and the gradient norm before clipping. */
   train(batch: Collated, rate: number): Promise<{ loss: number; norm: number }>
   /** Mean NLL of each row of the batch; NaN where it has no label. */
@@ -50,6 +51,13 @@ export function initialState(config: LlamaConfig, seed: number): TrainingState {
 
 const zeros = (like: TensorMap): TensorMap =>
   new Map([...like].map(([name, { shape, data }]) => [name, { shape, data: new Float32Array(data.length) }]))
+
+/**
+ * Matrix products with fewer rows than columns are cut by columns among threads; ONNX Runtime then sums over longer stretches when a
+ * thread's share is 64 columns or less, and the bits depend on the number of threads. With at least as many rows as the widest weight
+ * has columns they are cut by rows, which changes no sum (docs/decisions/0008-same-bits.md).
+ */
+const leastPositions = ({ hiddenSize, intermediateSize }: LlamaConfig): number => Math.max(hiddenSize, intermediateSize)
 
 const kinds = ['parameters', 'first', 'second'] as const
 const stateName = (kind: (typeof kinds)[number], name: string) => `${kind}/${name}`
@@ -100,7 +108,7 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
 
   return {
     parameters,
-    chunks,
+    padding: { chunks, least: leastPositions(config) },
     async train(batch, rate) {
       step++
       const labels = batch.labelsPerRow.reduce((a, b) => a + b, 0)

@@ -129,7 +129,7 @@ export async function scoreRows(
   const nll = new Float32Array(rows.count).fill(Number.NaN)
   for (const batch of planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: options.rows }).batches) {
     options.signal?.throwIfAborted()
-    const scores = await proxy.score(collate(rows, batch, maxLength, proxy.chunks))
+    const scores = await proxy.score(collate(rows, batch, maxLength, proxy.padding))
     batch.rows.forEach((row, i) => {
       nll[row] = scores[i]
     })
@@ -181,7 +181,10 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
       const size = batch.rows.reduce((sum, row) => sum + Math.min(rows.lengths[row], recipe.maxLength), 0)
       work += TRAIN_WORK * size
       if (step <= options.from.state.step) continue
-      const result = await proxy.train(collate(rows, batch, recipe.maxLength, proxy.chunks), cosineRate(schedule, step))
+      const result = await proxy.train(
+        collate(rows, batch, recipe.maxLength, proxy.padding),
+        cosineRate(schedule, step),
+      )
       loss = loss === undefined ? result.loss : 0.9 * loss + 0.1 * result.loss
       tokens += size
       report('train')

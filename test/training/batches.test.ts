@@ -90,9 +90,18 @@ describe('collate', () => {
       memoryRows([[1, trained(2), trained(3), trained(4)]]),
       { rows: Uint32Array.of(0), length: 4 },
       512,
-      2,
+      { chunks: 2 },
     )
     expect(batch.positions).toHaveLength(4)
     expect([...batch.labelsPerRow]).toEqual([3])
+  })
+
+  it('pads positions and labels to the least that is asked, with empty rows', () => {
+    const batch = collate(memoryRows([[1, trained(2), trained(3)]]), { rows: Uint32Array.of(0), length: 3 }, 512, {
+      least: 5,
+    })
+    expect(batch.shape).toEqual([3, 2])
+    expect(batch.positions).toHaveLength(5)
+    expect([...batch.labelsPerRow]).toEqual([2])
   })
 })

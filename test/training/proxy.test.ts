@@ -1,11 +1,17 @@
+import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { compileProxy, initialState } from '../../src/training/proxy.ts'
+import { nanoInitialParameters, nanoRecipe } from '../../src/models/nano.ts'
+import { randomStream } from '../../src/random/philox.ts'
+import { TRAINED_BIT } from '../../src/tokenizer/tokenizer.ts'
+import { collate } from '../../src/training/collate.ts'
+import { compileProxy, initialState, startingState } from '../../src/training/proxy.ts'
 import { cosineRate } from '../../src/training/schedule.ts'
 import type { TrainingState } from '../../src/training/state.ts'
 import { cpu, devices } from '../engine/devices.ts'
 import { collated, fixture, type Recipe, unflatten, variants } from '../models/fixtures.ts'
+import { memoryRows } from './rows.ts'
 
-function startingState(variant: string): TrainingState {
+function fixtureState(variant: string): TrainingState {
   const { config, weights } = fixture(variant)
   return { ...initialState(config, 0), parameters: weights }
 }
@@ -26,7 +32,7 @@ async function curve(variant: string, name: string, device = cpu, chunks = 1) {
       maxNorm: recipe.clip ?? Number.POSITIVE_INFINITY,
     },
   })
-  proxy.load(startingState(variant))
+  proxy.load(fixtureState(variant))
   const losses: number[] = []
   for (const [i, { ids, labels }] of training.batches.entries()) {
     const steps = training.batches.length
@@ -80,6 +86,37 @@ describe('the compiled proxy', () => {
     expect(two.state).toEqual(one.state)
   })
 
+  it.each([
+    ['many labels', 12, 60, 40],
+    ['few labels', 12, 60, 2],
+    ['one short row', 1, 9, 3],
+  ])('gives the same bits at the size of nano, whatever the threads: %s', async (_, count, length, labelled) => {
+    const { config, optimiser } = nanoRecipe({
+      tokens: 1e5,
+      labels: 5e4,
+      rows: 1000,
+      vocabularySize: 512,
+      maxLength: 64,
+    })
+    const stream = randomStream(3, 'tokens')
+    const rows = memoryRows(
+      Array.from({ length: count }, () =>
+        Array.from({ length }, (_, j) => (stream.below(512) | (j >= length - labelled ? TRAINED_BIT : 0)) >>> 0),
+      ),
+    )
+    const run = async (threads: number) => {
+      const proxy = await compileProxy({ config, device: { ...cpu, threads }, optimiser })
+      proxy.load(startingState(nanoInitialParameters(config, 1)))
+      const batch = collate(rows, { rows: Uint32Array.from(rows.lengths.keys()), length }, 64, proxy.padding)
+      for (let step = 0; step < 3; step++) await proxy.train(batch, 1e-3)
+      const result = { scores: await proxy.score(batch), state: await proxy.state() }
+      await proxy.release()
+      return result
+    }
+    const one = await run(1)
+    for (const threads of [2, 3]) expect(isDeepStrictEqual(await run(threads), one), `${threads} threads`).toBe(true)
+  })
+
   it('goes on from a saved state with the same bits', async () => {
     const { config, training } = fixture('llama-mha')
     const batches = training.batches.map(({ ids, labels }) => collated(ids, labels))
@@ -91,8 +128,8 @@ describe('the compiled proxy', () => {
       await proxy.release()
       return state
     }
-    const whole = await run(startingState('llama-mha'), batches.slice(0, 6))
-    const half = await run(startingState('llama-mha'), batches.slice(0, 3))
+    const whole = await run(fixtureState('llama-mha'), batches.slice(0, 6))
+    const half = await run(fixtureState('llama-mha'), batches.slice(0, 3))
     expect(await run(half, batches.slice(3, 6))).toEqual(whole)
   })
 
@@ -100,7 +137,7 @@ describe('the compiled proxy', () => {
     const { config, training } = fixture('llama-gqa')
     const losses = async (chunks: number) => {
       const proxy = await compileProxy({ config, device: cpu, optimiser: {}, chunks })
-      proxy.load(startingState('llama-gqa'))
+      proxy.load(fixtureState('llama-gqa'))
       const found: number[] = []
       for (const { ids, labels } of training.batches.slice(0, 4)) {
         const batch = collated(ids, labels)
@@ -122,7 +159,7 @@ describe('the compiled proxy', () => {
   it('says at which step training diverged', async () => {
     const { config, training } = fixture('llama-mha')
     const proxy = await compileProxy({ config, device: cpu, optimiser: {} })
-    const broken = startingState('llama-mha')
+    const broken = fixtureState('llama-mha')
     const weights = new Map(broken.parameters)
     const embedding = weights.get('model.embed_tokens.weight')!
     weights.set('model.embed_tokens.weight', { ...embedding, data: embedding.data.map(() => Number.NaN) })
