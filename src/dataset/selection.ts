@@ -1,12 +1,13 @@
 /** Writing a selection: a second pass that copies the selected records, as their inputs wrote them, in input order. */
 
 import { createHash } from 'node:crypto'
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type Duplex, pipeline } from 'node:stream'
 import { createGzip, createZstdCompress } from 'node:zlib'
 import { WinnowError } from '../errors.ts'
-import { commitTemporary, createAtomicFile, temporaryPath } from '../runs/files.ts'
+import { ioError } from '../runs/fault.ts'
+import { commitTemporary, createAtomicFile, makeDirectories, temporaryPath } from '../runs/files.ts'
 import { type FileRecord, hashFile } from '../runs/hash.ts'
 import { type CsvDialect, parseCsv } from './csv.ts'
 import { type Dataset, inputChanged, mustBeUnchanged, type PassProgress, type Scan } from './dataset.ts'
@@ -93,7 +94,9 @@ async function writeParquet(
 ): Promise<FileRecord> {
   for (let i = 0; i < dataset.inputs.length; i++) await mustHaveHash(dataset.inputs[i], scan.hashes[i])
   options.signal?.throwIfAborted()
-  await mkdir(dirname(output.path), { recursive: true })
+  await makeDirectories(dirname(output.path)).catch((error) => {
+    throw ioError(error, output.path, 'write')
+  })
   const temporary = temporaryPath(output.path)
   try {
     await using database = await Database.open(dataset.options.memoryLimit)

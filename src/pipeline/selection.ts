@@ -1,6 +1,6 @@
 /** The last stages: the method's choice, the selected records, and the page about it. */
 
-import { copyFile, mkdir, readFile, stat, unlink } from 'node:fs/promises'
+import { copyFile, readFile, stat, unlink } from 'node:fs/promises'
 import { dirname, extname } from 'node:path'
 import { type TableColumn, writeColumns } from '../dataset/columns.ts'
 import type { Dataset } from '../dataset/dataset.ts'
@@ -10,7 +10,7 @@ import { WinnowError } from '../errors.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { Notice, SelectionGroup } from '../methods/method.ts'
 import { ioError } from '../runs/fault.ts'
-import { commitTemporary, temporaryPath } from '../runs/files.ts'
+import { commitTemporary, makeDirectories, temporaryPath } from '../runs/files.ts'
 import { hashFile, type Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
@@ -176,7 +176,7 @@ async function publish(from: string, to: string, sha256: string, overwrite: bool
   }
   const temporary = temporaryPath(to)
   try {
-    await mkdir(dirname(to), { recursive: true })
+    await makeDirectories(dirname(to))
     await copyFile(from, temporary)
   } catch (error) {
     await unlink(temporary).catch(() => undefined)

@@ -1,10 +1,10 @@
 /** A run directory: opened by one process at a time, holding the journal, the manifest and the outputs of stages. */
 
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { readdir, rm, rmdir } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import { errorCode, ioError } from './fault.ts'
-import { removeStaleTemporaries } from './files.ts'
+import { makeDirectories, removeStaleTemporaries } from './files.ts'
 import { type Journal, openJournal } from './journal.ts'
 import { acquireLock, type RunLock } from './lock.ts'
 import { type Manifest, readManifest, writeManifest } from './manifest.ts'
@@ -46,7 +46,7 @@ const UNRECORDED = ['manifest.json', 'journal.jsonl', 'signals']
 export async function openRun(directory: string, facts: RunFacts): Promise<Run> {
   let made: string | undefined
   try {
-    made = await mkdir(directory, { recursive: true })
+    made = await makeDirectories(directory)
     const entries = await readdir(directory)
     if (entries.some((name) => !name.startsWith('.')) && !MARKS.some((mark) => entries.includes(mark)))
       throw new WinnowError('input', {

@@ -56,6 +56,17 @@ export function ioError(error: unknown, file: string, doing: 'read' | 'write'): 
         options,
       )
     case 'ENOENT':
+      if (doing === 'write')
+        return new WinnowError(
+          'input',
+          {
+            code: 'unwritable-output',
+            message: 'nothing can be made at this place',
+            file,
+            hint: 'Choose another place: a directory above it was removed, or takes no files.',
+          },
+          options,
+        )
       return new WinnowError('input', { code: 'missing-file', message: 'the file does not exist', file }, options)
     case 'ENOTDIR':
     case 'EEXIST':

@@ -71,6 +71,29 @@ export async function removeStaleTemporaries(
   return removed
 }
 
+/**
+ * Makes a directory and those above it; returns the topmost one made, undefined where all were there. Node's own `recursive` never ends, and
+ * takes all memory, where a directory is there but nothing can be made in it: /proc, or a working directory that was removed.
+ */
+export async function makeDirectories(path: string): Promise<string | undefined> {
+  const make = (): Promise<boolean> =>
+    mkdir(path).then(
+      () => true,
+      async (error) => {
+        const found = await stat(path).catch(() => undefined)
+        if (found?.isDirectory()) return false
+        throw found === undefined ? error : Object.assign(error, { code: 'ENOTDIR' })
+      },
+    )
+  try {
+    return (await make()) ? path : undefined
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    const top = await makeDirectories(dirname(path))
+    return (await make()) ? (top ?? path) : top
+  }
+}
+
 /** Make what happened in a directory (a rename, a new file) last. Where directories cannot be synced, nothing. */
 export async function syncDirectory(directory: string): Promise<void> {
   if (process.platform === 'win32') return
@@ -152,7 +175,7 @@ export async function createAtomicFile(path: string, options: AtomicOptions = {}
   const directory = dirname(path)
   const handle = await (async () => {
     try {
-      await mkdir(directory, { recursive: true })
+      await makeDirectories(directory)
       await removeStaleTemporaries(directory, { name: basename(path) })
       const occupant = await stat(path).catch(() => undefined)
       if (occupant !== undefined) {

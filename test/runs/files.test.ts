@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import {
   commitTemporary,
   createAtomicFile,
+  makeDirectories,
   removeStaleTemporaries,
   temporaryPath,
   writeFileAtomic,
@@ -104,6 +105,22 @@ describe('an atomic file', () => {
       })
     },
   )
+})
+
+describe('directories', () => {
+  test('are made with those above them; the topmost new one is named', async () => {
+    const home = place()
+    expect(await makeDirectories(join(home, 'a', 'b', 'c'))).toBe(join(home, 'a'))
+    expect(await makeDirectories(join(home, 'a', 'b', 'd'))).toBe(join(home, 'a', 'b', 'd'))
+    expect(await makeDirectories(join(home, 'a', 'b'))).toBeUndefined()
+    writeFileSync(join(home, 'file'), '')
+    await expect(makeDirectories(join(home, 'file'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+    await expect(makeDirectories(join(home, 'file', 'below'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+  })
+
+  test.skipIf(process.platform !== 'linux')('are refused, in finite time, where none can be made', async () => {
+    await expect(makeDirectories('/proc/nowhere/at/all')).rejects.toMatchObject({ code: 'ENOENT' })
+  })
 })
 
 describe('leftovers', () => {
