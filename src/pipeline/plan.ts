@@ -14,7 +14,7 @@ import { planBatches } from '../training/batches.ts'
 import type { Collated, Padding } from '../training/collate.ts'
 import { compileProxy, type ProxyModel, startingState } from '../training/proxy.ts'
 import type { TokenRows } from '../training/rows.ts'
-import { planTrajectories } from '../training/trajectories.ts'
+import { planTrajectories, SCORING_TOKENS } from '../training/trajectories.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { sampleTexts } from './pool.ts'
 import type { SelectPlan } from './result.ts'
@@ -159,7 +159,8 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
         shuffle: { seed: options.seed, epoch: 0 },
       }),
     )
-    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch, maxLength }))
+    const scoringTokens = Math.max(tokensPerBatch, SCORING_TOKENS)
+    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch: scoringTokens, maxLength }))
     const recorded = plan.checkpointSteps.length
     const flops = {
       training: epochs * epoch.train,
@@ -192,10 +193,11 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
 /** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
 async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
   const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count)))
-  const rows = Math.max(1, Math.floor(recipe.tokensPerBatch / length))
-  const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.padding)
-  const flops = proxy.flops({ rows, length, labels: batch.positions.length })
-  const measure = async (step: () => Promise<unknown>, work: number) => {
+  const measure = async (kind: 'train' | 'score', tokensPerBatch: number) => {
+    const rows = Math.max(1, Math.floor(tokensPerBatch / length))
+    const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.padding)
+    const flops = proxy.flops({ rows, length, labels: batch.positions.length })[kind]
+    const step = () => (kind === 'train' ? proxy.train(batch, 0) : proxy.score(batch))
     await step()
     const started = performance.now()
     let steps = 0
@@ -203,11 +205,11 @@ async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }
       await step()
       steps++
     } while (steps < 3 || performance.now() - started < 1000)
-    return (steps * work * 1000) / (performance.now() - started)
+    return (steps * flops * 1000) / (performance.now() - started)
   }
   return {
-    train: await measure(() => proxy.train(batch, 0), flops.train),
-    score: await measure(() => proxy.score(batch), flops.score),
+    train: await measure('train', recipe.tokensPerBatch),
+    score: await measure('score', Math.max(recipe.tokensPerBatch, SCORING_TOKENS)),
   }
 }
 

@@ -12,7 +12,13 @@ import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
 import type { TokenStore } from '../tokenizer/store.ts'
 import { compileProxy, startingState } from '../training/proxy.ts'
-import { planTrajectories, recordTrajectories, trainableRows, windowLabels } from '../training/trajectories.ts'
+import {
+  planTrajectories,
+  recordTrajectories,
+  SCORING_TOKENS,
+  trainableRows,
+  windowLabels,
+} from '../training/trajectories.ts'
 import { checkpointFiles, optimiserBytes, resume } from './checkpoints.ts'
 import { type Context, notify, perform } from './context.ts'
 import type { Tokens } from './pool.ts'
@@ -50,7 +56,12 @@ export const recipeFor = (
 /** Chunks of label positions that keep logits within LOGIT_BYTES. */
 export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
   // A row longer than a batch is a batch of its own.
-  Math.max(1, Math.ceil((Math.max(recipe.tokensPerBatch, recipe.maxLength) * config.vocabularySize * 4) / LOGIT_BYTES))
+  Math.max(
+    1,
+    Math.ceil(
+      (Math.max(recipe.tokensPerBatch, recipe.maxLength, SCORING_TOKENS) * config.vocabularySize * 4) / LOGIT_BYTES,
+    ),
+  )
 
 /** Trains the proxy on the pool and records every row's loss at `checkpoints` steps. */
 export async function recordPool(context: Context, tokens: Tokens, checkpoints: number): Promise<Trajectories> {

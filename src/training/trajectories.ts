@@ -138,6 +138,12 @@ export async function scoreRows(
   return nll
 }
 
+/**
+ * Largest rows * length of a scoring batch, unless training's are larger. Scoring takes no step, so nothing but memory bounds it: on two
+ * cores 3,840 tokens at a time took 10.3 microseconds a token, 1,024 at a time 16.7.
+ */
+export const SCORING_TOKENS = 4096
+
 /** Work of a training token in units of a scoring token: forward, and backward at twice its cost. */
 const TRAIN_WORK = 3
 
@@ -190,7 +196,8 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
       report('train')
       if (step !== plan.checkpointSteps[index]) continue
       const nll = await scoreRows(proxy, rows, {
-        ...recipe,
+        maxLength: recipe.maxLength,
+        tokensPerBatch: Math.max(recipe.tokensPerBatch, SCORING_TOKENS),
         signal,
         onBatch: (scored) => {
           tokens += scored
