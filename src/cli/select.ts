@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
 Examples:
   winnow select pool.jsonl --budget 30%
   winnow select 'data/*.jsonl' --budget 2Mtok --out picked.jsonl --stratify source
-  winnow select --config picked.winnow/manifest.json --seed 1 --out again.jsonl`
+  winnow select --config pool.winnow/manifest.json --seed 1 --out again.jsonl`
 
 /** Fills in the command: its description, options and action. */
 export function defineSelect(command: Command): void {

@@ -1,7 +1,7 @@
 /** What `select` is asked, with its defaults. The command line, the library and a replayed manifest all give this. */
 
 import { availableParallelism } from 'node:os'
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { DeviceName, OrtApi } from '../engine/session.ts'
 import { WinnowError } from '../errors.ts'
 import { type Budget, parseBudget } from '../methods/budget.ts'
@@ -138,12 +138,13 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   }
 }
 
-/** `data/math.jsonl.gz` → `math` and `.jsonl.gz`; patterns lose their wildcards. */
+/** `data/math.jsonl.gz` → `math` and `.jsonl.gz`; patterns lose their wildcards, and `data/*.jsonl` is `data`. */
 function poolName(path: string): { stem: string; extension: string } {
   const name = basename(path)
   const match = /^(.*?)(\.(?:jsonl|ndjson|json|csv|tsv|parquet)(?:\.(?:gz|zst))?)?$/i.exec(name)
-  const stem = (match?.[1] ?? name).replaceAll(/[*?[\]{}!]+/g, '').replace(/^[.\-_]+|[.\-_]+$/g, '')
-  return { stem: stem === '' ? 'pool' : stem, extension: match?.[2]?.toLowerCase() ?? '.jsonl' }
+  const tidy = (text: string) => text.replaceAll(/[*?[\]{}!]+/g, '').replace(/^[.\-_]+|[.\-_]+$/g, '')
+  const stem = tidy(match?.[1] ?? name) || tidy(basename(dirname(path))) || 'pool'
+  return { stem, extension: match?.[2]?.toLowerCase() ?? '.jsonl' }
 }
 
 /** The options as a manifest keeps them; `select --config` reads them back. */

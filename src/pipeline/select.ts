@@ -28,8 +28,8 @@ import { versions } from './versions.ts'
 
 /**
  * Selects the rows of a pool worth training on and writes them, `selection.parquet` and a report into the run directory and to `out`.
- * Stages that the run directory holds are not run again; a killed command goes on where it stopped. Same pool, options, seed and
- * device kind: the same selection.
+ * Stages that the run directory holds are not run again; a killed command goes on where it stopped. Same pool, options and
+ * seed on the cpu device: the same selection.
  *
  * @throws {WinnowError} of bad usage, bad input and failures, as data; `signal.reason` when aborted.
  */
