@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -100,6 +100,19 @@ describe('writing', () => {
     writeFileSync(join(directory, 'occupied'), '')
     expect(() => createTokenStore(join(directory, 'occupied', 'tokens.bin'), { tokenizerHash })).toThrow(
       /occupied\/tokens.bin: token store cannot be written/,
+    )
+  })
+
+  it.skipIf(process.platform !== 'linux')('says that the disk is full', () => {
+    const file = join(directory, 'full.bin')
+    symlinkSync('/dev/full', `${file}.tmp`)
+    using writer = createTokenStore(file, { tokenizerHash })
+    const write = () => {
+      writer.append(Uint32Array.of(1, 2 | TRAINED_BIT))
+      writer.finish()
+    }
+    expect(write).toThrow(
+      expect.objectContaining({ exitCode: 1, fault: expect.objectContaining({ code: 'disk-full', file }) }),
     )
   })
 
