@@ -193,19 +193,21 @@ export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarg
       names.set(tensor, results[i])
     })
   }
+  // An output takes its name where it is computed; a copy is made only of what is an input, a constant or an output already.
+  const computed = new Set(lowering.emitted.flatMap((node) => node.outputs))
+  const renamed = new Map<string, string>()
   const graphOutputs = Object.entries(outputs).map(([name, tensor]) => {
-    lowering.emitted.push({
-      operator: 'Identity',
-      domain: '',
-      inputs: [names.get(tensor) as string],
-      outputs: [name],
-      attributes: {},
-    })
+    const from = names.get(tensor) as string
+    if (computed.has(from) && !renamed.has(from)) renamed.set(from, name)
+    else {
+      const inputs = [from]
+      lowering.emitted.push({ operator: 'Identity', domain: '', inputs, outputs: [name], attributes: {} })
+    }
     return { name, type: tensor.dtype, shape: tensor.shape }
   })
   return {
     name: 'winnow',
-    nodes: lowering.emitted,
+    nodes: renameValues(lowering.emitted, renamed),
     initializers: lowering.initializers,
     inputs: inputs.map((node) => ({
       name: node.name as string,
@@ -214,4 +216,20 @@ export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarg
     })),
     outputs: graphOutputs,
   }
+}
+
+/** Nodes with values renamed, in the bodies of their subgraphs too, which see the values around them. */
+function renameValues(nodes: readonly OnnxNode[], renamed: ReadonlyMap<string, string>): OnnxNode[] {
+  const rename = (name: string) => renamed.get(name) ?? name
+  return nodes.map((node) => ({
+    ...node,
+    inputs: node.inputs.map(rename),
+    outputs: node.outputs.map(rename),
+    attributes: Object.fromEntries(
+      Object.entries(node.attributes).map(([name, value]) => {
+        if (typeof value !== 'object' || !('graph' in value)) return [name, value]
+        return [name, { graph: { ...value.graph, nodes: renameValues(value.graph.nodes, renamed) } }]
+      }),
+    ),
+  }))
 }
