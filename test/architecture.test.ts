@@ -21,7 +21,7 @@ function imports(file: string): { name: string; types: boolean }[] {
 const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
-const core = ['engine', 'models', 'training', 'clustering', 'methods', 'random']
+const core = ['engine', 'models', 'training', 'clustering', 'methods', 'signals', 'random']
 
 /** Each room and the rooms it may use at run time. */
 const arrows: Record<string, string[]> = {

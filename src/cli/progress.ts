@@ -31,7 +31,6 @@ const LABELS: Record<StageName, string> = {
   tokenizer: 'train tokenizer',
   tokens: 'tokenise',
   bigram: 'bigram baseline',
-  calibrate: 'calibrate',
   trajectories: 'train and score',
   clusters: 'cluster',
   select: 'select',

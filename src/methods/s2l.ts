@@ -46,7 +46,8 @@ type Options = z.output<typeof options>
  * `drawTokens`.
  *
  * Columns: `cluster` (-1: no loss, quarantined) and `weight`, |C_k| / selected of C_k for selected rows and 0 for
- * others, which makes the weighted sum over the selection an unbiased estimate of the sum over the clusters drawn from.
+ * others. With a budget in rows it makes the weighted sum over the selection an unbiased estimate of the sum over the
+ * clusters drawn from; a budget in tokens favours short rows a little, so there it does not.
  *
  * O(N + K log K).
  */
@@ -133,7 +134,7 @@ function clustersOf({ rows, signals, options }: SelectionInput<Options>): Cluste
           code: 'cluster-across-sources',
           message: `cluster ${assignment[row]} has rows of several sources`,
           found: `rows ${list[0]} and ${row}`,
-          hint: 'With --stratify source clusters are made inside each source: leave out --signal clusters.',
+          hint: 'With --stratify source clusters are made inside each source: give clusters that were.',
         })
       list.push(row)
     }

@@ -7,7 +7,6 @@ export type StageName =
   | 'tokenizer'
   | 'tokens'
   | 'bigram'
-  | 'calibrate'
   | 'trajectories'
   | 'clusters'
   | 'select'

@@ -45,7 +45,8 @@ export async function select(
     config: optionsAsConfig(options),
     seeds: { seed: options.seed },
     versions: await versions(),
-    device: { name: options.device, threads: options.threads },
+    // Only the cpu provider is promised to repeat to the bit (docs/decisions/0008-same-bits.md).
+    device: { name: options.device, threads: options.threads, repeatable: options.device === 'cpu' },
   })
   const context: Context = {
     run,

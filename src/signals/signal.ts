@@ -126,7 +126,7 @@ export function requireSignal(signals: Signals, name: string, rows: number): Sig
       code: 'missing-signal',
       message: `signal ${name} is needed and not there`,
       found: Object.keys(signals).join(', ') || 'no signals',
-      hint: `Compute it, or import it with --signal ${name}=<file>.`,
+      hint: 'Compute it first: a method is given every signal that it declares.',
     })
   if (found.rows !== rows)
     throw new WinnowError('input', {

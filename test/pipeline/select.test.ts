@@ -63,6 +63,7 @@ describe('select by s2l', () => {
       status: 'done',
       counts: { rows: 100, selected: 30 },
       seeds: { seed: 0 },
+      device: { name: 'cpu', repeatable: true },
       facts: { proxy: { name: 'nano' } },
     })
     expect(trajectories(result.run)).toHaveLength(12)
