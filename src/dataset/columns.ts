@@ -4,7 +4,7 @@ import { unlink } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
 import { commitTemporary, temporaryPath } from '../runs/files.ts'
 import type { FileRecord } from '../runs/hash.ts'
-import { Database } from './parquet.ts'
+import { Database, identifier, literal } from './parquet.ts'
 
 export type TableColumn =
   | Float64Array
@@ -14,9 +14,6 @@ export type TableColumn =
   | Uint8Array
   | boolean[]
   | readonly (string | null)[]
-
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
 
 /** Rows handed to DuckDB at a time: its vector size. */
 const CHUNK = 2048

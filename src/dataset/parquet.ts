@@ -52,8 +52,8 @@ interface Column {
   type: string
 }
 
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
-const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
+export const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
+export const identifier = (name: string) => `"${name.replaceAll('"', '""')}"`
 // A file whose name has pattern characters must be read as itself.
 const table = (input: Input) => `read_parquet(${literal(input.path.replace(/[*?[]/g, '[$&]'))})`
 

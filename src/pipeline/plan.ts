@@ -9,14 +9,14 @@ import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { defaultClusterCount } from '../signals/clusters.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
-import { trainTokenizer } from '../tokenizer/train.ts'
+import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import { planBatches } from '../training/batches.ts'
-import type { Collated, Padding } from '../training/collate.ts'
+import { collate } from '../training/collate.ts'
 import { compileProxy, type ProxyModel, startingState } from '../training/proxy.ts'
 import type { TokenRows } from '../training/rows.ts'
-import { planTrajectories, SCORING_TOKENS } from '../training/trajectories.ts'
+import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
-import { sampleTexts } from './pool.ts'
+import { trainOnPool } from './pool.ts'
 import type { SelectPlan } from './result.ts'
 import { mayWrite } from './select.ts'
 import { labelChunks, recipeFor } from './trajectories.ts'
@@ -90,10 +90,8 @@ interface Counted extends TokenRows {
 
 async function countTokens(dataset: Dataset, rows: number, textBytes: number, signal?: AbortSignal): Promise<Counted> {
   const started = performance.now()
-  const texts = await sampleTexts(dataset, textBytes, TOKENIZER_BYTES, signal, () => {})
-  const tokenizer = loadTokenizer(
-    trainTokenizer(texts, { vocabularySize: nanoVocabulary(textBytes), maximumBytes: TOKENIZER_BYTES }).json,
-  )
+  const asked = { vocabularySize: nanoVocabulary(textBytes), textBytes, maximumBytes: TOKENIZER_BYTES }
+  const tokenizer = loadTokenizer((await trainOnPool(dataset, asked, signal)).json)
   const trainingSeconds = (performance.now() - started) / 1000
   const stride = Math.max(1, Math.ceil(textBytes / COUNTED_BYTES))
   const sampled: { length: number; labels: number }[] = []
@@ -159,8 +157,7 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
         shuffle: { seed: options.seed, epoch: 0 },
       }),
     )
-    const scoringTokens = Math.max(tokensPerBatch, SCORING_TOKENS)
-    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch: scoringTokens, maxLength }))
+    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch: scoringTokens(recipe.recipe), maxLength }))
     const recorded = plan.checkpointSteps.length
     const flops = {
       training: epochs * epoch.train,
@@ -192,11 +189,13 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
 
 /** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
 async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
-  const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count)))
+  const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count))) - 1
   const measure = async (kind: 'train' | 'score', tokensPerBatch: number) => {
     const rows = Math.max(1, Math.floor(tokensPerBatch / length))
-    const batch = calibrationBatch(rows, length, density, config.vocabularySize, proxy.padding)
-    const flops = proxy.flops({ rows, length, labels: batch.positions.length })[kind]
+    const pool = calibrationRows(rows, length, density, config.vocabularySize)
+    const all = { rows: Uint32Array.from(pool.lengths.keys()), length: length + 1 }
+    const batch = collate(pool, all, length + 1, proxy.padding)
+    const flops = proxy.flops({ rows: batch.shape[0], length, labels: batch.positions.length })[kind]
     const step = () => (kind === 'train' ? proxy.train(batch, 0) : proxy.score(batch))
     await step()
     const started = performance.now()
@@ -209,34 +208,21 @@ async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }
   }
   return {
     train: await measure('train', recipe.tokensPerBatch),
-    score: await measure('score', Math.max(recipe.tokensPerBatch, SCORING_TOKENS)),
+    score: await measure('score', scoringTokens(recipe)),
   }
 }
 
-function calibrationBatch(
-  rows: number,
-  length: number,
-  density: number,
-  vocabularySize: number,
-  { chunks, least }: Required<Padding>,
-): Collated {
+/** Rows of random tokens whose last `density` share is trained on. A row's last token is predicted, never read. */
+function calibrationRows(count: number, length: number, density: number, vocabularySize: number): TokenRows {
   const stream = randomStream(0, 'calibration')
-  const tokens = Int32Array.from({ length: rows * length }, () => stream.below(vocabularySize))
-  const perRow = Math.max(1, Math.round((length - 1) * density))
-  const positions: number[] = []
-  for (let row = 0; row < rows; row++)
-    for (let j = length - 1 - perRow; j < length - 1; j++) positions.push(row * length + j)
-  const targets = positions.map((position) => tokens[position + 1])
-  while (positions.length < least || positions.length % chunks !== 0) {
-    positions.push(0)
-    targets.push(0)
-  }
+  const labels = Math.max(1, Math.round((length - 1) * density))
+  const draw = (j: number) => (stream.below(vocabularySize) | (j > length - labels ? TRAINED_BIT : 0)) >>> 0
+  const rows = Array.from({ length: count }, () => Uint32Array.from({ length: length + 1 }, (_, j) => draw(j)))
   return {
-    tokens,
-    shape: [rows, length],
-    positions: Int32Array.from(positions),
-    targets: Int32Array.from(targets),
-    labelsPerRow: new Uint32Array(rows).fill(perRow),
+    count,
+    lengths: new Uint32Array(count).fill(length + 1),
+    labels: new Uint32Array(count).fill(labels),
+    read: (row) => rows[row],
   }
 }
 

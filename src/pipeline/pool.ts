@@ -12,7 +12,7 @@ import { categories, type Signal, signal } from '../signals/signal.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { createTokenStore, openTokenStore, type TokenStore } from '../tokenizer/store.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { trainTokenizer } from '../tokenizer/train.ts'
+import { type TrainedTokenizer, tokenizerTrainer } from '../tokenizer/train.ts'
 import { type Context, notify, perform } from './context.ts'
 
 /** Text that the nano tokenizer is trained on, at most. */
@@ -192,10 +192,10 @@ function tokenizerOf(context: Context, dataset: Dataset, pool: Pool): Promise<St
     inputs: { pool: pool.hash },
     options: { kind: 'nano', vocabularySize, bytes: TOKENIZER_BYTES },
     async execute(work, progress) {
-      const texts = await sampleTexts(dataset, textBytes, TOKENIZER_BYTES, context.signal, (fraction) =>
+      const asked = { vocabularySize, textBytes, maximumBytes: TOKENIZER_BYTES }
+      const trained = await trainOnPool(dataset, asked, context.signal, (fraction) =>
         progress({ fraction: 0.9 * fraction }),
       )
-      const trained = trainTokenizer(texts, { vocabularySize, maximumBytes: TOKENIZER_BYTES })
       return {
         outputs: [await work.write('tokenizer.json', trained.json)],
         value: { vocabularySize: trained.vocabularySize, bytes: trained.bytes },
@@ -206,29 +206,24 @@ function tokenizerOf(context: Context, dataset: Dataset, pool: Pool): Promise<St
   })
 }
 
-/** Texts of the pool in order, thinned evenly by position to about `limit` bytes. */
-export async function sampleTexts(
+/** A byte-level BPE tokenizer of the pool's text in order, of which about `maximumBytes` bytes, thinned evenly, are counted. */
+export async function trainOnPool(
   dataset: Dataset,
-  totalBytes: number,
-  limit: number,
-  signal: AbortSignal | undefined,
-  onFraction: (fraction: number) => void,
-): Promise<string[]> {
-  const share = Math.min(1, limit / Math.max(1, totalBytes))
-  const texts: string[] = []
-  let [passed, kept] = [0, 0]
+  options: { vocabularySize: number; textBytes: number; maximumBytes: number },
+  signal?: AbortSignal,
+  onFraction?: (fraction: number) => void,
+): Promise<TrainedTokenizer> {
+  const { vocabularySize, textBytes, maximumBytes } = options
+  const trainer = tokenizerTrainer({ vocabularySize, maximumBytes, sourceBytes: textBytes })
+  let passed = 0
   for await (const { records } of dataset.batches({ signal })) {
     for (const { turns } of records) {
       for (const { content } of turns) {
-        const within = kept <= passed * share
-        const bytes = Buffer.byteLength(content)
-        passed += bytes
-        if (!within) continue
-        kept += bytes
-        texts.push(content)
+        trainer.add(content)
+        passed += Buffer.byteLength(content)
       }
     }
-    onFraction(passed / Math.max(1, totalBytes))
+    onFraction?.(passed / Math.max(1, textBytes))
   }
-  return texts
+  return trainer.finish()
 }

@@ -5,6 +5,7 @@ import type { Turn } from '../dataset/record.ts'
 import { type ReportData, selectedFlags } from '../report/data.ts'
 import { buildReport } from '../report/report.ts'
 import { shownRows } from '../report/samples.ts'
+import { writeFileAtomic } from '../runs/files.ts'
 import { NO_CLUSTER } from '../signals/clusters.ts'
 import type { Context } from './context.ts'
 import type { Pool, Tokens } from './pool.ts'
@@ -24,7 +25,6 @@ export async function writeReport(
   context.emit({ kind: 'stage-start', stage: 'report', resumedParts: 0 })
   const data = reportData(context, parts)
   const texts = await readTexts(parts.dataset, shownRows(data))
-  const { writeFileAtomic } = await import('../runs/files.ts')
   await writeFileAtomic(path, buildReport({ ...data, texts }))
   const seconds = (performance.now() - started) / 1000
   context.stages.push({ name: 'report', seconds, cached: false })

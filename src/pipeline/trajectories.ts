@@ -15,7 +15,7 @@ import { compileProxy, startingState } from '../training/proxy.ts'
 import {
   planTrajectories,
   recordTrajectories,
-  SCORING_TOKENS,
+  scoringTokens,
   trainableRows,
   windowLabels,
 } from '../training/trajectories.ts'
@@ -56,12 +56,7 @@ export const recipeFor = (
 /** Chunks of label positions that keep logits within LOGIT_BYTES. */
 export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
   // A row longer than a batch is a batch of its own.
-  Math.max(
-    1,
-    Math.ceil(
-      (Math.max(recipe.tokensPerBatch, recipe.maxLength, SCORING_TOKENS) * config.vocabularySize * 4) / LOGIT_BYTES,
-    ),
-  )
+  Math.max(1, Math.ceil((Math.max(scoringTokens(recipe), recipe.maxLength) * config.vocabularySize * 4) / LOGIT_BYTES))
 
 /** Trains the proxy on the pool and records every row's loss at `checkpoints` steps. */
 export async function recordPool(context: Context, tokens: Tokens, checkpoints: number): Promise<Trajectories> {
@@ -105,6 +100,7 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
           seed: options.seed,
           checkpoints,
           trainOn,
+          plan,
           from: resumed.state
             ? { state: resumed.state, index: resumed.index }
             : { state: startingState(nanoInitialParameters(recipe.config, options.seed)) },

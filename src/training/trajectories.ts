@@ -57,6 +57,8 @@ export interface TrajectoryOptions {
   checkpoints: number
   /** Rows to train on. Default: all that have a label in the window. All rows are scored. */
   trainOn?: Uint32Array
+  /** What `planTrajectories` gave for these rows, recipe and seed, where the caller has it already. */
+  plan?: TrajectoryPlan
   /** The state to start from; at a resumed run the last recorded checkpoint's, with its index. */
   from: { state: TrainingState; index?: number }
   onProgress?: (progress: TrainingProgress) => void
@@ -102,13 +104,12 @@ export function planTrajectories(
     planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: trainOn, shuffle: { seed, epoch } }),
   )
   const steps = perEpoch.reduce((total, { batches }) => total + batches.length, 0)
-  const scoring = planBatches(rows.lengths, { tokensPerBatch, maxLength })
   const [{ tokens, padded }] = perEpoch
   return {
     steps,
     checkpointSteps: checkpointSteps(steps, Math.min(checkpoints, steps)),
     epochTokens: tokens,
-    scoreTokens: scoring.tokens,
+    scoreTokens: rows.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0),
     padding: 1 - tokens / padded,
   }
 }
@@ -142,7 +143,9 @@ export async function scoreRows(
  * Largest rows * length of a scoring batch, unless training's are larger. Scoring takes no step, so nothing but memory bounds it: on two
  * cores the small nano took 12.4 microseconds a token at 4,096, 13.8 at 1,024 and 24.9 at 512.
  */
-export const SCORING_TOKENS = 4096
+const SCORING_TOKENS = 4096
+
+export const scoringTokens = ({ tokensPerBatch }: Recipe): number => Math.max(tokensPerBatch, SCORING_TOKENS)
 
 /** Work of a training token in units of a scoring token: forward, and backward at twice its cost. */
 const TRAIN_WORK = 3
@@ -154,7 +157,7 @@ const TRAIN_WORK = 3
 export async function* recordTrajectories(options: TrajectoryOptions): AsyncGenerator<TrajectoryCheckpoint> {
   const { proxy, rows, recipe, seed, signal } = options
   const trainOn = options.trainOn ?? trainableRows(rows, recipe.maxLength)
-  const plan = planTrajectories(rows, recipe, options.checkpoints, seed, trainOn)
+  const plan = options.plan ?? planTrajectories(rows, recipe, options.checkpoints, seed, trainOn)
   const total = TRAIN_WORK * recipe.epochs * plan.epochTokens + plan.checkpointSteps.length * plan.scoreTokens
   const schedule = {
     peak: recipe.rate,
@@ -197,7 +200,7 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
       if (step !== plan.checkpointSteps[index]) continue
       const nll = await scoreRows(proxy, rows, {
         maxLength: recipe.maxLength,
-        tokensPerBatch: Math.max(recipe.tokensPerBatch, SCORING_TOKENS),
+        tokensPerBatch: scoringTokens(recipe),
         signal,
         onBatch: (scored) => {
           tokens += scored
