@@ -18,15 +18,15 @@ import { openDataset } from '../src/dataset/dataset.ts'
 import type { PoolRecord } from '../src/dataset/record.ts'
 import type { Device, OrtApi } from '../src/engine/session.ts'
 import { fitBigram } from '../src/evaluation/bigram.ts'
-import { llamaParameters } from '../src/models/llama.ts'
+import { llama } from '../src/models/llama.ts'
 import { type NanoRecipe, nanoInitialParameters, nanoRecipe, nanoVocabulary } from '../src/models/nano.ts'
 import { countParameters } from '../src/models/parameters.ts'
 import { randomStream, shuffle } from '../src/random/philox.ts'
 import { loadTokenizer } from '../src/tokenizer/load.ts'
 import { TOKEN_MASK, TRAINED_BIT } from '../src/tokenizer/tokenizer.ts'
 import { trainTokenizer } from '../src/tokenizer/train.ts'
-import { compileProxy, initialState } from '../src/training/proxy.ts'
 import type { TokenRows } from '../src/training/rows.ts'
+import { compileTrainer, initialState } from '../src/training/trainer.ts'
 import { recordTrajectories, scoreRows } from '../src/training/trajectories.ts'
 
 const { values: options, positionals: pools } = parseArgs({
@@ -175,13 +175,13 @@ for (const path of pools) {
   const bigramNll = bigram.nll(rows, held).meanNll
   const bigramTrain = bigram.nll(rows, train).meanNll
   const unigram = unigramNll(rows, vocabularySize, train, held, maxLength)
-  const parameters = countParameters(llamaParameters(config))
+  const parameters = countParameters(llama(config).parameters)
   say(
     `${basename(path)}: ${rows.count} rows, ${tokens} tokens, ${labels} labels, V ${vocabularySize}, d ${config.hiddenSize} x ${config.layers}, ${parameters} parameters; unigram ${unigram.toFixed(3)} bigram ${bigramNll.toFixed(3)} (train ${bigramTrain.toFixed(3)})`,
   )
 
-  const proxy = await compileProxy({ config, device, optimiser })
-  const state = { ...initialState(config, seed), parameters: nanoInitialParameters(config, seed) }
+  const proxy = await compileTrainer({ model: llama(config), device, optimiser })
+  const state = { ...initialState(llama(config), seed), parameters: nanoInitialParameters(config, seed) }
   const by = overrides.get('initial') ?? 1
   for (const { shape, data } of state.parameters.values())
     if (shape.length === 2) for (let i = 0; i < data.length; i++) data[i] *= by

@@ -17,13 +17,13 @@ import * as ort from 'onnxruntime-node'
 import { openDataset } from '../src/dataset/dataset.ts'
 import type { PoolRecord } from '../src/dataset/record.ts'
 import type { OrtApi } from '../src/engine/session.ts'
-import { type LlamaConfig, toHuggingFace } from '../src/models/llama.ts'
+import { type LlamaConfig, llama } from '../src/models/llama.ts'
 import { writeSafetensors } from '../src/models/safetensors.ts'
 import { loadTokenizer } from '../src/tokenizer/load.ts'
 import { trainTokenizer } from '../src/tokenizer/train.ts'
 import { collate } from '../src/training/collate.ts'
-import { compileProxy, initialState, type ProxyModel } from '../src/training/proxy.ts'
 import type { TokenRows } from '../src/training/rows.ts'
+import { compileTrainer, initialState, type Trainer } from '../src/training/trainer.ts'
 import { scoreRows } from '../src/training/trajectories.ts'
 import { type Peer, startPeer } from './peers/peer.ts'
 
@@ -133,14 +133,14 @@ function tokenFile(rows: TokenRows, batches: Uint32Array[], length: number): Uin
   return file
 }
 
-const compileModel = async (item: Case): Promise<ProxyModel> => {
+const compileModel = async (item: Case): Promise<Trainer> => {
   const config = configOf(item)
-  const proxy = await compileProxy({
-    config,
+  const proxy = await compileTrainer({
+    model: llama(config),
     device: { ort: ort as unknown as OrtApi, name: 'cpu', threads },
     optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: 0, maxNorm: 1 },
   })
-  proxy.load(initialState(config, 0))
+  proxy.load(initialState(llama(config), 0))
   return proxy
 }
 
@@ -273,10 +273,10 @@ for (const item of cases) {
     mkdirSync(folder, { recursive: true })
     const config = configOf(item)
     const rows = await tokenise(item.vocabulary)
-    writeFileSync(join(folder, 'config.json'), JSON.stringify(toHuggingFace(config)))
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(llama(config).config))
     writeFileSync(
       join(folder, 'model.safetensors'),
-      writeSafetensors(initialState(config, 0).parameters, { format: 'pt' }),
+      writeSafetensors(initialState(llama(config), 0).parameters, { format: 'pt' }),
     )
     for (const part of ['train', 'score'].filter((part) => options.part === undefined || options.part === part)) {
       const result = await (part === 'train' ? measureTraining : measureScoring)(item, rows, folder)

@@ -8,9 +8,10 @@ import { causalAttention, rotary } from '../engine/operators/attention.ts'
 import { add, swiglu } from '../engine/operators/elementwise.ts'
 import { gatherRows } from '../engine/operators/gather.ts'
 import { broadcastTo, reshape, transpose } from '../engine/operators/layout.ts'
-import { matmul } from '../engine/operators/matmul.ts'
 import { rmsNorm } from '../engine/operators/normalise.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
+import { linear } from './linear.ts'
+import type { GraphOptions, LanguageModel, LinearModule, ModelGraph } from './model.ts'
 import type { Parameter } from './parameters.ts'
 
 export interface LlamaConfig {
@@ -34,7 +35,7 @@ export interface LlamaConfig {
 export const headSize = (config: LlamaConfig): number => config.hiddenSize / config.heads
 
 /** Parameters in graph order, with the field's tensor names and layouts ([out, in]). */
-export function llamaParameters(config: LlamaConfig): Parameter[] {
+function llamaParameters(config: LlamaConfig): Parameter[] {
   const { hiddenSize: d, intermediateSize: f, layers, heads, keyValueHeads, vocabularySize } = config
   if (d % heads !== 0 || heads % keyValueHeads !== 0 || headSize(config) % 2 !== 0) {
     throw new Error(`llama: ${heads} heads and ${keyValueHeads} key-value heads do not fit a hidden size of ${d}`)
@@ -72,57 +73,70 @@ export function llamaParameters(config: LlamaConfig): Parameter[] {
   ]
 }
 
-export interface LlamaGraph {
-  /** Graph inputs by parameter name. */
-  parameters: Map<string, Tensor>
-  /** Token ids [batch, length], int32. */
-  tokens: Tensor
-  /** Final hidden states after the last norm, [batch*length, d], or [labels, d] of the asked positions. */
-  hidden: Tensor
-  /** Output embedding, [vocabulary, d]. */
-  output: Tensor
+/** The model of a configuration. */
+export function llama(config: LlamaConfig): LanguageModel {
+  const parameters = llamaParameters(config)
+  const linears = parameters.flatMap(({ name, shape }): LinearModule[] =>
+    /\.layers\.\d+\..*_proj\.weight$/.test(name)
+      ? [{ module: name.slice(0, -'.weight'.length), inputs: shape[1], outputs: shape[0] }]
+      : [],
+  )
+  return {
+    family: 'llama',
+    vocabularySize: config.vocabularySize,
+    hiddenSize: config.hiddenSize,
+    layers: config.layers,
+    maxLength: config.maxLength,
+    widest: Math.max(config.hiddenSize, config.intermediateSize),
+    parameters,
+    linears,
+    config: toHuggingFace(config),
+    graph: (options) => llamaGraph(config, parameters, options),
+  }
 }
 
 /**
- * The forward graph over inputs `tokens` [batch, length] and one input per parameter. With `positions` (flat, [labels]) hidden states
- * are those of these positions only. The last layer is then computed only there, but for its keys and values: what follows them at
- * another position reaches no label, so losses and gradients are the same, for up to three quarters of a layer less work.
+ * The forward graph. With `positions` the last layer is computed only there, but for its keys and values: what follows them at another
+ * position reaches no label, so losses and gradients are the same, for up to three quarters of a layer less work
+ * (docs/decisions/0003-last-layer-at-labels.md).
  */
-export function llamaGraph(config: LlamaConfig, positions?: Tensor): LlamaGraph {
-  const { heads, keyValueHeads, layers, hiddenSize: d } = config
+function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options: GraphOptions = {}): ModelGraph {
+  const { heads, keyValueHeads, layers: count, hiddenSize: d } = config
+  const { positions, adapters, maxLength = config.maxLength, block = (build, x) => build(x) } = options
   const size = headSize(config)
-  const parameters = new Map(llamaParameters(config).map(({ name, shape }) => [name, input(name, shape)]))
+  const parameters = new Map(declared.map(({ name, shape }) => [name, input(name, shape)]))
   const weight = (name: string) => parameters.get(name) as Tensor
+  const layers = { parameters, adapters }
+  const rotation = { maxLength, theta: config.ropeTheta }
   const tokens = input('tokens', ['batch', 'length'], 'int32')
   const table = weight('model.embed_tokens.weight')
-  let x = gatherRows(table, reshape(tokens, ['batch*length']))
 
-  for (let layer = 0; layer < layers; layer++) {
+  const layerAt = (layer: number) => (x: Tensor) => {
     const at = `model.layers.${layer}`
     const norm = rmsNorm(x, weight(`${at}.input_layernorm.weight`), config.rmsNormEpsilon)
     const project = (name: string, count: number) => {
-      const flat = matmul(norm, weight(`${at}.self_attn.${name}.weight`), { transposeB: true })
+      const flat = linear(norm, layers, `${at}.self_attn.${name}`)
       return transpose(reshape(flat, ['batch', 'length', count, size]), [0, 2, 1, 3])
     }
-    const rotation = { maxLength: config.maxLength, theta: config.ropeTheta }
     const attended = causalAttention(
       rotary(project('q_proj', heads), rotation),
       shareHeads(rotary(project('k_proj', keyValueHeads), rotation), config),
       shareHeads(project('v_proj', keyValueHeads), config),
       1 / Math.sqrt(size),
     )
-    let merged = reshape(transpose(attended, [0, 2, 1, 3]), ['batch*length', d])
-    if (positions && layer === layers - 1) {
+    let [merged, stream] = [reshape(transpose(attended, [0, 2, 1, 3]), ['batch*length', d]), x]
+    if (positions && layer === count - 1) {
       merged = gatherRows(merged, positions)
-      x = gatherRows(x, positions)
+      stream = gatherRows(stream, positions)
     }
-    x = add(x, matmul(merged, weight(`${at}.self_attn.o_proj.weight`), { transposeB: true }))
+    stream = add(stream, linear(merged, layers, `${at}.self_attn.o_proj`))
 
-    const norm2 = rmsNorm(x, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEpsilon)
-    const widen = (name: string) => matmul(norm2, weight(`${at}.mlp.${name}.weight`), { transposeB: true })
-    const gated = swiglu(widen('gate_proj'), widen('up_proj'))
-    x = add(x, matmul(gated, weight(`${at}.mlp.down_proj.weight`), { transposeB: true }))
+    const norm2 = rmsNorm(stream, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEpsilon)
+    const widen = (name: string) => linear(norm2, layers, `${at}.mlp.${name}`)
+    return add(stream, linear(swiglu(widen('gate_proj'), widen('up_proj')), layers, `${at}.mlp.down_proj`))
   }
+  let x = gatherRows(table, reshape(tokens, ['batch*length']))
+  for (let layer = 0; layer < count; layer++) x = block(layerAt(layer), x)
   const hidden = rmsNorm(x, weight('model.norm.weight'), config.rmsNormEpsilon)
   return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
 }
@@ -143,7 +157,7 @@ function shareHeads(x: Tensor, { heads, keyValueHeads }: LlamaConfig): Tensor {
 }
 
 /** config.json as transformers reads it. */
-export function toHuggingFace(config: LlamaConfig): Record<string, unknown> {
+function toHuggingFace(config: LlamaConfig): Record<string, unknown> {
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',

@@ -6,7 +6,7 @@
 import type { TensorMap } from '../engine/tensor.ts'
 import type { AdamWOptions } from '../training/adamw.ts'
 import type { Recipe } from '../training/trajectories.ts'
-import { type LlamaConfig, llamaParameters } from './llama.ts'
+import { type LlamaConfig, llama } from './llama.ts'
 import { initialParameters, type Parameter } from './parameters.ts'
 
 export interface NanoPool {
@@ -95,7 +95,7 @@ export function nanoInitialParameters(config: LlamaConfig, seed: number): Tensor
     return { kind: 'normal', deviation: 1 / Math.sqrt(parameter.shape[1] * (writes ? 2 * config.layers : 1)) }
   }
   return initialParameters(
-    llamaParameters(config).map((parameter) => ({ ...parameter, initial: initial(parameter) })),
+    llama(config).parameters.map((parameter) => ({ ...parameter, initial: initial(parameter) })),
     seed,
   )
 }

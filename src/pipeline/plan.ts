@@ -4,6 +4,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { Device } from '../engine/session.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
+import { llama } from '../models/llama.ts'
 import { type NanoRecipe, nanoInitialParameters, nanoVocabulary } from '../models/nano.ts'
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
@@ -12,8 +13,8 @@ import { loadTokenizer } from '../tokenizer/load.ts'
 import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import { planBatches } from '../training/batches.ts'
 import { collate } from '../training/collate.ts'
-import { compileProxy, type ProxyModel, startingState } from '../training/proxy.ts'
 import type { TokenRows } from '../training/rows.ts'
+import { compileTrainer, startingState, type Trainer } from '../training/trainer.ts'
 import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { trainOnPool } from './pool.ts'
@@ -128,8 +129,8 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
   const { maxLength, tokensPerBatch, epochs } = recipe.recipe
   const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
   const plan = planTrajectories(counted, recipe.recipe, checkpoints, options.seed, trainOn)
-  const proxy = await compileProxy({
-    config: recipe.config,
+  const proxy = await compileTrainer({
+    model: llama(recipe.config),
     device,
     optimiser: recipe.optimiser,
     chunks: labelChunks(recipe),
@@ -188,7 +189,7 @@ async function planProxy(counted: Counted, checkpoints: number, device: Device, 
 }
 
 /** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
-async function calibrate(proxy: ProxyModel, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
+async function calibrate(proxy: Trainer, counted: Counted, { config, recipe }: NanoRecipe, density: number) {
   const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count))) - 1
   const measure = async (kind: 'train' | 'score', tokensPerBatch: number) => {
     const rows = Math.max(1, Math.floor(tokensPerBatch / length))

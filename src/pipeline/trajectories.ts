@@ -3,7 +3,7 @@
 import { readFile, unlink } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
 import { fitBigram } from '../evaluation/bigram.ts'
-import { toHuggingFace } from '../models/llama.ts'
+import { llama } from '../models/llama.ts'
 import { type NanoRecipe, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
 import { writeSafetensors } from '../models/safetensors.ts'
 import type { Json } from '../runs/hash.ts'
@@ -11,7 +11,7 @@ import type { OutputRecord } from '../runs/journal.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
 import type { TokenStore } from '../tokenizer/store.ts'
-import { compileProxy, startingState } from '../training/proxy.ts'
+import { compileTrainer, startingState } from '../training/trainer.ts'
 import {
   planTrajectories,
   recordTrajectories,
@@ -82,8 +82,8 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
       const trainOn = trainableRows(store, options.maxLength)
       if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
       const plan = planTrajectories(store, recipe.recipe, checkpoints, options.seed, trainOn)
-      const proxy = await compileProxy({
-        config: recipe.config,
+      const proxy = await compileTrainer({
+        model: llama(recipe.config),
         device,
         optimiser: recipe.optimiser,
         chunks: labelChunks(recipe),
@@ -131,7 +131,7 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
         outputs.push(
           await work.write(
             `checkpoints/${work.key.slice(0, 12)}/config.json`,
-            `${JSON.stringify(toHuggingFace(recipe.config), null, 2)}\n`,
+            `${JSON.stringify(llama(recipe.config).config, null, 2)}\n`,
           ),
         )
         const facts: TrajectoryFacts = {

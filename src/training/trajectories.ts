@@ -5,10 +5,10 @@
 
 import { planBatches } from './batches.ts'
 import { collate } from './collate.ts'
-import type { ProxyModel } from './proxy.ts'
 import type { TokenRows } from './rows.ts'
 import { checkpointSteps, cosineRate } from './schedule.ts'
 import type { TrainingState } from './state.ts'
+import type { Trainer } from './trainer.ts'
 
 export interface Recipe {
   epochs: number
@@ -49,7 +49,7 @@ export interface TrajectoryCheckpoint {
 }
 
 export interface TrajectoryOptions {
-  proxy: ProxyModel
+  proxy: Trainer
   rows: TokenRows
   recipe: Recipe
   seed: number
@@ -116,7 +116,7 @@ export function planTrajectories(
 
 /** Mean NLL of every row under the proxy's current parameters, [N]; NaN where it has no label in the window. */
 export async function scoreRows(
-  proxy: ProxyModel,
+  proxy: Trainer,
   rows: TokenRows,
   options: {
     tokensPerBatch: number

@@ -9,7 +9,7 @@ import { matmul } from '../../src/engine/operators/matmul.ts'
 import { sum } from '../../src/engine/operators/reduce.ts'
 import { compile, type Device } from '../../src/engine/session.ts'
 import { constant, input, type NdArray, type Tensor } from '../../src/engine/tensor.ts'
-import { llamaGraph, llamaParameters, toHuggingFace } from '../../src/models/llama.ts'
+import { llama } from '../../src/models/llama.ts'
 import { countParameters, initialParameters } from '../../src/models/parameters.ts'
 import { devices } from '../engine/devices.ts'
 import { collated, fixture, unflatten, variants } from './fixtures.ts'
@@ -18,7 +18,7 @@ import { collated, fixture, unflatten, variants } from './fixtures.ts'
 function outputsOf(variant: string) {
   const { config, weights, reference } = fixture(variant)
   const batch = collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!))
-  const graph = llamaGraph(config)
+  const graph = llama(config).graph()
   const names = [...graph.parameters.keys()]
   const nll = tokenNll(
     gatherRows(graph.hidden, input('positions', ['labels'], 'int32')),
@@ -88,11 +88,11 @@ describe.each(variants)('%s against transformers', (variant) => {
 
   it('has the names and shapes of its weights', () => {
     const { config, weights } = fixture(variant)
-    expect(llamaParameters(config).map(({ name, shape }) => [name, shape])).toEqual(
+    expect(llama(config).parameters.map(({ name, shape }) => [name, shape])).toEqual(
       expect.arrayContaining([...weights].map(([name, { shape }]) => [name, shape])),
     )
-    expect(llamaParameters(config)).toHaveLength(weights.size)
-    expect(toHuggingFace(config)).toMatchObject({ model_type: 'llama', num_key_value_heads: config.keyValueHeads })
+    expect(llama(config).parameters).toHaveLength(weights.size)
+    expect(llama(config).config).toMatchObject({ model_type: 'llama', num_key_value_heads: config.keyValueHeads })
   })
 })
 
@@ -101,18 +101,18 @@ describe('parameters', () => {
 
   it('start the same for the same seed, and otherwise for another', () => {
     const start = (seed: number) =>
-      initialParameters(llamaParameters(config), seed).get('model.layers.1.mlp.up_proj.weight')!.data
+      initialParameters(llama(config).parameters, seed).get('model.layers.1.mlp.up_proj.weight')!.data
     expect(start(1)).toEqual(start(1))
     expect(start(1)).not.toEqual(start(2))
   })
 
   it('are counted', () => {
-    expect(countParameters(llamaParameters(config))).toBe(
+    expect(countParameters(llama(config).parameters)).toBe(
       [...fixture('llama-mha').weights.values()].reduce((total, { data }) => total + data.length, 0),
     )
   })
 
   it('refuse heads that do not divide the hidden size', () => {
-    expect(() => llamaParameters({ ...config, heads: 3 })).toThrow(/3 heads/)
+    expect(() => llama({ ...config, heads: 3 }).parameters).toThrow(/3 heads/)
   })
 })

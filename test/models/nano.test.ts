@@ -1,13 +1,13 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { openDataset } from '../../src/dataset/dataset.ts'
-import { llamaParameters } from '../../src/models/llama.ts'
+import { llama } from '../../src/models/llama.ts'
 import { nanoInitialParameters, nanoRecipe, nanoVocabulary } from '../../src/models/nano.ts'
 import { countParameters } from '../../src/models/parameters.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { trainTokenizer } from '../../src/tokenizer/train.ts'
-import { compileProxy, initialState } from '../../src/training/proxy.ts'
 import type { TokenRows } from '../../src/training/rows.ts'
+import { compileTrainer, initialState } from '../../src/training/trainer.ts'
 import { recordTrajectories } from '../../src/training/trajectories.ts'
 import { cpu } from '../engine/devices.ts'
 
@@ -38,7 +38,7 @@ describe('the recipe of nano', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e10 }), (tokens) => {
         const { config, recipe } = nanoRecipe(pool(tokens))
-        expect(() => llamaParameters(config)).not.toThrow()
+        expect(() => llama(config).parameters).not.toThrow()
         expect(Number.isInteger(recipe.epochs) && recipe.epochs >= 2 && recipe.epochs <= 12).toBe(true)
         expect(recipe.tokensPerBatch).toBeGreaterThanOrEqual(512)
         expect(recipe.warmupShare + recipe.floorShare).toBeLessThan(1)
@@ -51,7 +51,7 @@ describe('the recipe of nano', () => {
     fc.assert(
       fc.property(tokens, tokens, (a, b) => {
         const [small, large] = [nanoRecipe(pool(Math.min(a, b))), nanoRecipe(pool(Math.max(a, b)))]
-        const size = ({ config }: typeof small) => countParameters(llamaParameters(config))
+        const size = ({ config }: typeof small) => countParameters(llama(config).parameters)
         expect(size(small)).toBeLessThanOrEqual(size(large))
         expect(small.recipe.tokensPerBatch).toBeLessThanOrEqual(large.recipe.tokensPerBatch)
         expect(small.recipe.epochs).toBeGreaterThanOrEqual(large.recipe.epochs)
@@ -86,7 +86,7 @@ describe('the starting parameters of nano', () => {
 
   it('are those that the model asks for, the same bits for a seed and others for another', () => {
     expect([...parameters].map(([name, { shape }]) => [name, shape])).toEqual(
-      llamaParameters(config).map(({ name, shape }) => [name, shape]),
+      llama(config).parameters.map(({ name, shape }) => [name, shape]),
     )
     expect(nanoInitialParameters(config, 7)).toEqual(parameters)
     const other = nanoInitialParameters(config, 8).get('lm_head.weight')!
@@ -97,7 +97,7 @@ describe('the starting parameters of nano', () => {
 describe('a proxy run by the recipe', () => {
   it('learns a small real pool: the loss ends under half of a uniform guess, and falls from checkpoint to checkpoint', async () => {
     const { config, recipe, optimiser, rows } = await smallPool(20)
-    const proxy = await compileProxy({ config, device: { ...cpu, threads: 1 }, optimiser })
+    const proxy = await compileTrainer({ model: llama(config), device: { ...cpu, threads: 1 }, optimiser })
     const means: number[] = []
     for await (const { nll } of recordTrajectories({
       proxy,
@@ -105,7 +105,7 @@ describe('a proxy run by the recipe', () => {
       recipe,
       seed: 0,
       checkpoints: 4,
-      from: { state: { ...initialState(config, 0), parameters: nanoInitialParameters(config, 0) } },
+      from: { state: { ...initialState(llama(config), 0), parameters: nanoInitialParameters(config, 0) } },
     }))
       means.push(nll.reduce((a, b) => a + b, 0) / nll.length)
     await proxy.release()

@@ -1,27 +1,28 @@
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { llama } from '../../src/models/llama.ts'
 import { nanoInitialParameters, nanoRecipe } from '../../src/models/nano.ts'
 import { randomStream } from '../../src/random/philox.ts'
 import { TRAINED_BIT } from '../../src/tokenizer/tokenizer.ts'
 import { collate } from '../../src/training/collate.ts'
-import { compileProxy, initialState, startingState } from '../../src/training/proxy.ts'
 import { cosineRate } from '../../src/training/schedule.ts'
 import type { TrainingState } from '../../src/training/state.ts'
+import { compileTrainer, initialState, startingState } from '../../src/training/trainer.ts'
 import { cpu, devices } from '../engine/devices.ts'
 import { collated, fixture, type Recipe, unflatten, variants } from '../models/fixtures.ts'
 import { memoryRows } from './rows.ts'
 
 function fixtureState(variant: string): TrainingState {
   const { config, weights } = fixture(variant)
-  return { ...initialState(config, 0), parameters: weights }
+  return { ...initialState(llama(config), 0), parameters: weights }
 }
 
 async function curve(variant: string, name: string, device = cpu, chunks = 1) {
   const { config, training } = fixture(variant)
   const { adamw } = training
   const recipe = (training.recipes as Record<string, Recipe>)[name]
-  const proxy = await compileProxy({
-    config,
+  const proxy = await compileTrainer({
+    model: llama(config),
     device,
     chunks,
     optimiser: {
@@ -63,8 +64,8 @@ describe.each(variants)('training %s', (variant) => {
 
   it('scores rows with their mean NLL', async () => {
     const { config, weights, reference } = fixture(variant)
-    const proxy = await compileProxy({ config, device: cpu, optimiser: {} })
-    proxy.load({ ...initialState(config, 0), parameters: weights })
+    const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {} })
+    proxy.load({ ...initialState(llama(config), 0), parameters: weights })
     const nll = await proxy.score(collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)))
     reference.get('nll')!.data.forEach((expected, row) => {
       expect(nll[row]).toBeCloseTo(expected, 4)
@@ -105,7 +106,7 @@ describe('the compiled proxy', () => {
       ),
     )
     const run = async (threads: number) => {
-      const proxy = await compileProxy({ config, device: { ...cpu, threads }, optimiser })
+      const proxy = await compileTrainer({ model: llama(config), device: { ...cpu, threads }, optimiser })
       proxy.load(startingState(nanoInitialParameters(config, 1)))
       const batch = collate(rows, { rows: Uint32Array.from(rows.lengths.keys()), length }, 64, proxy.padding)
       for (let step = 0; step < 3; step++) await proxy.train(batch, 1e-3)
@@ -121,7 +122,7 @@ describe('the compiled proxy', () => {
     const { config, training } = fixture('llama-mha')
     const batches = training.batches.map(({ ids, labels }) => collated(ids, labels))
     const run = async (from: TrainingState, steps: typeof batches) => {
-      const proxy = await compileProxy({ config, device: cpu, optimiser: { weightDecay: 0.1 } })
+      const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: { weightDecay: 0.1 } })
       proxy.load(from)
       for (const batch of steps) await proxy.train(batch, 1e-3)
       const state = await proxy.state()
@@ -136,7 +137,7 @@ describe('the compiled proxy', () => {
   it('computes the same losses whatever the chunks of label positions', async () => {
     const { config, training } = fixture('llama-gqa')
     const losses = async (chunks: number) => {
-      const proxy = await compileProxy({ config, device: cpu, optimiser: {}, chunks })
+      const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {}, chunks })
       proxy.load(fixtureState('llama-gqa'))
       const found: number[] = []
       for (const { ids, labels } of training.batches.slice(0, 4)) {
@@ -158,7 +159,7 @@ describe('the compiled proxy', () => {
 
   it('says at which step training diverged', async () => {
     const { config, training } = fixture('llama-mha')
-    const proxy = await compileProxy({ config, device: cpu, optimiser: {} })
+    const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {} })
     const broken = fixtureState('llama-mha')
     const weights = new Map(broken.parameters)
     const embedding = weights.get('model.embed_tokens.weight')!
@@ -173,7 +174,7 @@ describe('the compiled proxy', () => {
 
   it('counts the FLOPs of its matrix products', async () => {
     const { config } = fixture('llama-mha')
-    const proxy = await compileProxy({ config, device: cpu, optimiser: {} })
+    const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {} })
     const { hiddenSize: d, intermediateSize: f, layers, vocabularySize: v } = config
     const [rows, length, labels] = [3, 12, 10]
     const [all, kept] = [rows * length, labels]

@@ -9,21 +9,21 @@ import { compile, type Device } from '../engine/session.ts'
 import type { TensorMap } from '../engine/tensor.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
-import { type LlamaConfig, llamaGraph, llamaParameters } from '../models/llama.ts'
+import type { LanguageModel } from '../models/model.ts'
 import { initialParameters, type Parameter } from '../models/parameters.ts'
 import { type AdamWOptions, adamw, adamwScalars } from './adamw.ts'
 import type { Collated, Padding } from './collate.ts'
 import type { TrainingState } from './state.ts'
 
-export interface ProxyOptions {
-  config: LlamaConfig
+export interface TrainerOptions {
+  model: LanguageModel
   device: Device
   optimiser: AdamWOptions
   /** Label positions are cut into this many chunks, so that the vocabulary does not set the memory. Default 1. */
   chunks?: number
 }
 
-export interface ProxyModel {
+export interface Trainer {
   readonly parameters: readonly Parameter[]
   /** What batches must be padded to. */
   readonly padding: Required<Padding>
@@ -45,19 +45,12 @@ export function startingState(parameters: TensorMap): TrainingState {
 }
 
 /** A state to start from: the model's own initial parameters, zero moments. */
-export function initialState(config: LlamaConfig, seed: number): TrainingState {
-  return startingState(initialParameters(llamaParameters(config), seed))
+export function initialState({ parameters }: LanguageModel, seed: number): TrainingState {
+  return startingState(initialParameters(parameters, seed))
 }
 
 const zeros = (like: TensorMap): TensorMap =>
   new Map([...like].map(([name, { shape, data }]) => [name, { shape, data: new Float32Array(data.length) }]))
-
-/**
- * Matrix products with fewer rows than columns are cut by columns among threads; ONNX Runtime then sums over longer stretches when a
- * thread's share is 64 columns or less, and the bits depend on the number of threads. With at least as many rows as the widest weight
- * has columns they are cut by rows, which changes no sum (docs/decisions/0008-same-bits.md).
- */
-const leastPositions = ({ hiddenSize, intermediateSize }: LlamaConfig): number => Math.max(hiddenSize, intermediateSize)
 
 const kinds = ['parameters', 'first', 'second'] as const
 const stateName = (kind: (typeof kinds)[number], name: string) => `${kind}/${name}`
@@ -65,14 +58,14 @@ const successor = (name: string) => `next/${name}`
 const copied = (name: string) => `copy/${name}`
 
 /** Compiles the two graphs. The state starts at zero: call `load`. */
-export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
-  const { config, device, optimiser, chunks = 1 } = options
+export async function compileTrainer(options: TrainerOptions): Promise<Trainer> {
+  const { model, device, optimiser, chunks = 1 } = options
   const { ort } = device
-  const parameters = llamaParameters(config)
+  const { parameters } = model
   const stateNames = kinds.flatMap((kind) => parameters.map(({ name }) => stateName(kind, name)))
-  const graph = trainingGraph(config, parameters, optimiser, chunks)
+  const graph = trainingGraph(model, optimiser, chunks)
   const training = await compile(graph, device, { keep: stateNames.map(successor) })
-  const scoring = await compile({ nll: scoringGraph(config, chunks) }, device)
+  const scoring = await compile({ nll: scoringGraph(model, chunks) }, device)
 
   // The state stays where it is computed. On cpu there are two copies: each step reads one and writes the other, so nothing is
   // copied and nothing is overwritten before its last reader is done. On webgpu each step's outputs are the next one's inputs.
@@ -108,7 +101,7 @@ export async function compileProxy(options: ProxyOptions): Promise<ProxyModel> {
 
   return {
     parameters,
-    padding: { chunks, least: leastPositions(config) },
+    padding: { chunks, least: model.widest },
     async train(batch, rate) {
       step++
       const labels = batch.labelsPerRow.reduce((a, b) => a + b, 0)
@@ -199,24 +192,20 @@ function rowMeans(nll: Float32Array, labelsPerRow: Uint32Array): Float32Array {
   })
 }
 
-function labelNll(config: LlamaConfig, chunks: number) {
-  const graph = llamaGraph(config, input('positions', ['labels'], 'int32'))
+function labelNll(model: LanguageModel, chunks: number) {
+  const graph = model.graph({ positions: input('positions', ['labels'], 'int32') })
   return { graph, nll: tokenNll(graph.hidden, graph.output, input('targets', ['labels'], 'int32'), chunks) }
 }
 
 /** NLL of every label, [labels]. */
-function scoringGraph(config: LlamaConfig, chunks: number): Tensor {
-  return labelNll(config, chunks).nll
+function scoringGraph(model: LanguageModel, chunks: number): Tensor {
+  return labelNll(model, chunks).nll
 }
 
 /** One training step: loss, gradient norm and the next state. */
-function trainingGraph(
-  config: LlamaConfig,
-  parameters: readonly Parameter[],
-  optimiser: AdamWOptions,
-  chunks: number,
-): Record<string, Tensor> {
-  const { graph, nll } = labelNll(config, chunks)
+function trainingGraph(model: LanguageModel, optimiser: AdamWOptions, chunks: number): Record<string, Tensor> {
+  const { graph, nll } = labelNll(model, chunks)
+  const { parameters } = model
   const loss = sum(multiply(nll, input('labelWeights', ['labels'])))
   const values = parameters.map(({ name }) => graph.parameters.get(name) as Tensor)
   const moments = (kind: 'first' | 'second') => parameters.map(({ name, shape }) => input(stateName(kind, name), shape))
