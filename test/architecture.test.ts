@@ -36,6 +36,7 @@ const arrows: Record<string, string[]> = {
   parallel: ['clustering'],
   runs: [],
   dataset: ['runs'],
+  hub: ['models', 'runs'],
   tokenizer: ['dataset'],
   report: ['random', 'methods', 'signals'],
   pipeline: [

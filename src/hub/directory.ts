@@ -1,0 +1,124 @@
+/** A model directory in the Hugging Face layout: config.json, tokenizer files, safetensors weights. Nothing in it is ever executed. */
+
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { WinnowError } from '../errors.ts'
+import { errorCode, ioError } from '../runs/fault.ts'
+import { type FileRecord, hashFile } from '../runs/hash.ts'
+import { maybeChatTemplates } from './chat-templates.ts'
+import { maybeObject, maybeText } from './json-files.ts'
+import type { ModelFiles, ModelSource, WeightFiles } from './model-files.ts'
+import { noSafetensors } from './refusals.ts'
+import { openSafetensors, openShards } from './weights.ts'
+
+export const WEIGHTS_FILE = 'model.safetensors'
+export const WEIGHT_INDEX_FILE = 'model.safetensors.index.json'
+
+/** Names in the directory; its absence is `missing-model`. */
+async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort()
+  } catch (error) {
+    const code = errorCode(error)
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw ioError(error, path, 'read')
+    throw new WinnowError(
+      'input',
+      {
+        code: 'missing-model',
+        message:
+          code === 'ENOENT' ? 'the model directory does not exist' : 'a file stands where a model directory was named',
+        file: path,
+        expected: 'a directory with config.json, tokenizer.json and model.safetensors',
+        hint: 'Check the path; a model of the hub is named owner/name.',
+      },
+      { cause: error },
+    )
+  }
+}
+
+async function openWeights(directory: string, names: readonly string[]): Promise<WeightFiles> {
+  // transformers, too, takes the single file where both are there.
+  if (names.includes(WEIGHTS_FILE)) return await openSafetensors(join(directory, WEIGHTS_FILE))
+  if (names.includes(WEIGHT_INDEX_FILE)) return await openShards(directory, WEIGHT_INDEX_FILE)
+  throw noSafetensors(directory, names)
+}
+
+/**
+ * Opens a model directory. Reads the small files whole and the headers of the weights.
+ *
+ * @throws {WinnowError} `missing-model`; `incomplete-model` where config.json is missing; `bad-json`; `lfs-pointer`; `pickled-weights`
+ * where the only weights would have to be unpickled, which runs code; `no-safetensors`; as `openSafetensors` and `openShards`.
+ */
+export async function openModelDirectory(
+  path: string,
+  {
+    source = { kind: 'directory', id: path },
+    notices = [],
+  }: { source?: ModelSource; notices?: readonly string[] } = {},
+): Promise<ModelFiles> {
+  const names = await listDirectory(path)
+  const object = (name: string) => maybeObject(join(path, name))
+  const config = await object('config.json')
+  if (config === undefined)
+    throw new WinnowError('input', {
+      code: 'incomplete-model',
+      message: 'the model directory has no config.json',
+      file: path,
+      found: names.length === 0 ? 'an empty directory' : names.slice(0, 8).join(', '),
+      hint: 'A model saved by winnow or fetched to its end has one: save or fetch it again, or check the path.',
+    })
+  const tokenizerConfig = await object('tokenizer_config.json')
+  const chatTemplates = await maybeChatTemplates(path, tokenizerConfig)
+  const generationConfig = await object('generation_config.json')
+  const specialTokensMap = await object('special_tokens_map.json')
+  const tokenizerJson = await maybeText(join(path, 'tokenizer.json'))
+  const weights = await openWeights(path, names)
+  let hashes: Promise<Record<string, FileRecord>> | undefined
+  return {
+    directory: path,
+    source,
+    config,
+    remoteCode: config.auto_map as Record<string, unknown> | undefined,
+    generationConfig,
+    tokenizerJson,
+    tokenizerConfig,
+    specialTokensMap,
+    chatTemplates,
+    weights,
+    notices,
+    hashes: () => {
+      hashes ??= hashAll(path, names, weights)
+      return hashes
+    },
+    [Symbol.asyncDispose]: () => weights.close(),
+  }
+}
+
+const SMALL_FILES = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+  'chat_template.json',
+]
+
+async function hashAll(
+  directory: string,
+  names: readonly string[],
+  weights: WeightFiles,
+): Promise<Record<string, FileRecord>> {
+  const records: Record<string, FileRecord> = {}
+  const paths = SMALL_FILES.filter((name) => names.includes(name)).map((name) => join(directory, name))
+  if (names.includes(WEIGHT_INDEX_FILE) && !names.includes(WEIGHTS_FILE)) paths.push(join(directory, WEIGHT_INDEX_FILE))
+  for (const { path } of weights.files) paths.push(path)
+  if (names.includes('additional_chat_templates')) {
+    const folder = join(directory, 'additional_chat_templates')
+    if ((await stat(folder)).isDirectory())
+      for (const name of (await readdir(folder)).sort()) if (name.endsWith('.jinja')) paths.push(join(folder, name))
+  }
+  for (const path of paths)
+    records[path.slice(directory.length).replaceAll('\\', '/').replace(/^\/+/, '')] = await hashFile(path)
+  return records
+}
