@@ -21,19 +21,20 @@ function imports(file: string): { name: string; types: boolean }[] {
 const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
-const core = ['engine', 'models', 'training', 'clustering', 'methods', 'signals', 'random']
+const core = ['engine', 'models', 'training', 'clustering', 'methods', 'signals', 'random', 'webassembly']
 
 /** Each room and the rooms it may use at run time. */
 const arrows: Record<string, string[]> = {
   random: [],
+  webassembly: [],
   engine: ['random'],
   models: ['engine', 'random'],
-  clustering: ['random'],
-  training: ['models', 'engine', 'random', 'tokenizer'],
+  clustering: ['random', 'webassembly'],
+  training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering'],
-  parallel: ['clustering'],
+  parallel: [],
   runs: [],
   dataset: ['runs'],
   hub: ['models', 'runs'],

@@ -1,6 +1,6 @@
 /** Generated loops over the dimensions of a point. */
 
-import { type Code, f32, f32x4, i32, type Local, loopWhile, v128 } from './assembler.ts'
+import { type Code, f32, f32x4, i32, type Local, loopWhile, v128 } from '../webassembly/assembler.ts'
 
 /** Dimensions written out one after another; beyond, a loop over chunks of them. */
 export const UNROLLED = 32

@@ -17,7 +17,7 @@ import {
   V128,
   v128,
   when,
-} from './assembler.ts'
+} from '../webassembly/assembler.ts'
 import { overDimensions, squareOf, step, UNROLLED } from './dimensions.ts'
 import type { Layout } from './layout.ts'
 import { margin } from './rounding.ts'

@@ -6,17 +6,17 @@
  */
 
 import { WinnowError } from '../errors.ts'
+import type { Parallel } from '../parallel/parallel.ts'
 import { randomStream } from '../random/philox.ts'
+import { type WasmMemory, WebAssembly } from '../webassembly/webassembly.ts'
 import { squaredDistance } from './distance.ts'
 import { drawRow } from './draw.ts'
 import { kernelModule } from './kernel.ts'
 import { type Layout, layoutOf, type Views, viewsOf } from './layout.ts'
-import type { Parallel } from './parallel.ts'
 import { downward } from './rounding.ts'
 import { attach, type Command, type SharedProblem } from './shard.ts'
 import { dealGroups, meansOf, renewTables, repair } from './update.ts'
 import { validated } from './validation.ts'
-import { type WasmMemory, WebAssembly } from './webassembly.ts'
 
 export interface Points {
   /** Row-major [n, d], finite. */

@@ -27,7 +27,7 @@ import {
   V128,
   v128,
   when,
-} from './assembler.ts'
+} from '../webassembly/assembler.ts'
 import { multiplyAdd, overDimensions, squareOf, step } from './dimensions.ts'
 import { CHUNK_ROWS, type Layout, TILE_VECTORS } from './layout.ts'
 import { LARGEST, margin, NARROW, WIDEN } from './rounding.ts'

@@ -3,11 +3,11 @@
  * results are per row or per block, so it does not matter who took which.
  */
 
+import { type WasmMemory, type WasmModule, WebAssembly } from '../webassembly/webassembly.ts'
 import { squaredDistance } from './distance.ts'
 import type { Kernel } from './kernel.ts'
 import { type Layout, scratchWords, type Views, viewsOf } from './layout.ts'
 import { downward, FARTHEST, upward } from './rounding.ts'
-import { type WasmMemory, type WasmModule, WebAssembly } from './webassembly.ts'
 
 export interface SharedProblem {
   layout: Layout

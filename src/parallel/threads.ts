@@ -2,7 +2,7 @@
 
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { Crew, Parallel } from '../clustering/parallel.ts'
+import type { Crew, Parallel } from './parallel.ts'
 
 /** What a worker is born with. */
 export interface WorkerBirth {

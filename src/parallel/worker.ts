@@ -1,7 +1,7 @@
 /** What runs in each worker thread: attaches to the module it was born for, then handles one command after another. */
 
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Attach } from '../clustering/parallel.ts'
+import type { Attach } from './parallel.ts'
 import type { WorkerBirth, WorkerReply } from './threads.ts'
 
 const { module, shared, worker } = workerData as WorkerBirth

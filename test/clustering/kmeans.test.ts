@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { kmeans, type Points } from '../../src/clustering/kmeans.ts'
 import { referenceKmeans } from '../../src/clustering/reference.ts'
-import { WebAssembly } from '../../src/clustering/webassembly.ts'
 import { randomStream } from '../../src/random/philox.ts'
+import { WebAssembly } from '../../src/webassembly/webassembly.ts'
 import { kmeansCases } from './kmeans.cases.ts'
 
 describe('the reference', () => kmeansCases(referenceKmeans))

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { kmeans } from '../../src/clustering/kmeans.ts'
-import type { Parallel } from '../../src/clustering/parallel.ts'
+import type { Parallel } from '../../src/parallel/parallel.ts'
 import { workerThreads } from '../../src/parallel/threads.ts'
 import { randomStream } from '../../src/random/philox.ts'
 

@@ -1,5 +1,5 @@
 /**
- * WebAssembly instructions as byte arrays: what the k-means kernel needs of the binary format and no more.
+ * WebAssembly instructions as byte arrays: what winnow's kernels need of the binary format and no more.
  * An expression is the bytes that leave its value on the stack, so `f32.add(a, b)` nests like arithmetic. There is no
  * type checking here: `WebAssembly.compile` does it.
  *
