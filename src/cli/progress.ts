@@ -32,6 +32,7 @@ const LABELS: Record<StageName, string> = {
   tokens: 'tokenise',
   bigram: 'bigram baseline',
   trajectories: 'train and score',
+  import: 'import losses',
   clusters: 'cluster',
   select: 'select',
   write: 'write records',

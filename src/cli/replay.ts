@@ -17,6 +17,7 @@ const configSchema: z.ZodType<Partial<AskedOptions>> = z.object({
   run: z.string().optional(),
   seed: z.number().optional(),
   proxy: z.string().optional(),
+  signals: z.record(z.string(), z.string()).optional(),
   device: z.enum(['auto', 'cpu', 'webgpu']).optional(),
   threads: z.number().optional(),
   maxLength: z.number().optional(),
@@ -60,7 +61,10 @@ export function mergeOptions(earlier: Partial<AskedOptions>, given: Partial<Aske
   if (given.pool !== undefined) {
     delete kept.out
     delete kept.run
+    // Losses are of the rows of their pool.
+    delete kept.signals
   }
+  if (!sameMethod) delete kept.signals
   return {
     ...kept,
     ...said,

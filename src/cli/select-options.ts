@@ -3,8 +3,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { DeviceName } from '../engine/session.ts'
 import { WinnowError } from '../errors.ts'
+import { parseBudget } from '../methods/budget.ts'
 import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
+import { checkImports, parseSignals } from '../pipeline/importable.ts'
 import type { SelectOptions } from '../pipeline/options.ts'
 
 /** What a command asks of the pipeline, the device not yet chosen. */
@@ -21,6 +23,7 @@ export interface SelectFlags {
   overwrite?: boolean
   seed?: number
   proxy?: string
+  signal?: string[]
   device?: AskedOptions['device']
   threads?: number
   maxLength?: number
@@ -43,7 +46,12 @@ const wholeNumber = (least: number) => (text: string) => {
 
 /** Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. */
 export function addSelectOptions(command: Command): void {
-  const add = (heading: string, flags: string, description: string, parse?: (text: string) => unknown) => {
+  const add = (
+    heading: string,
+    flags: string,
+    description: string,
+    parse?: (text: string, earlier: unknown) => unknown,
+  ) => {
     const option = new Option(flags, description).helpGroup(heading)
     if (parse) option.argParser(parse)
     command.addOption(option)
@@ -72,6 +80,12 @@ export function addSelectOptions(command: Command): void {
   add(writing, '--verbose', 'show where an unexpected error came from')
   const machine = 'Computing:'
   add(machine, '--proxy <nano>', 'a small transformer, trained from scratch on the pool (default: nano)')
+  add(
+    machine,
+    '--signal <name=file>',
+    'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines)',
+    (text, earlier) => [...((earlier as string[] | undefined) ?? []), text],
+  )
   add(machine, '--device <auto|cpu|webgpu>', 'auto takes a GPU if there is one (default: auto)').choices([
     'auto',
     'cpu',
@@ -123,6 +137,7 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
     overwrite: flags.overwrite,
     seed: flags.seed,
     proxy: flags.proxy,
+    signals: flags.signal && parseSignals(flags.signal),
     device: flags.device,
     threads: flags.threads,
     maxLength: flags.maxLength,
@@ -169,6 +184,8 @@ export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
     })
   }
   const parsed = parseOptions(method, options.methodOptions ?? {})
+  const unit = parseBudget(budget).unit === 'tokens' ? 'tokens' : 'rows'
+  if (options.signals !== undefined) checkImports(options.signals, method.name, method.needs(parsed, unit))
   if (options.proxy !== undefined && options.proxy !== 'nano') {
     throw usage('unsupported-proxy', 'only the proxy nano can be used yet', {
       path: '--proxy',

@@ -14,9 +14,12 @@ export function shownPath(path: string): string {
 const sentence = (terminal: Terminal, text: string) =>
   `${wrap(text, Math.min(100, terminal.columns() - 1)).join('\n')}\n`
 
+const importedLosses = ({ file, rows, columns }: { file: string; rows: number; columns: number }) =>
+  `imported from ${shownPath(file)} (${counted(rows, 'row')} x ${counted(columns, 'checkpoint')}), no proxy trained`
+
 /** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
 export function renderSummary(result: SelectResult, terminal: Terminal): string {
-  const { rows, selected, tokens, nll } = result
+  const { rows, selected, tokens, nll, imported } = result
   const bold = (text: string) => terminal.style('bold', text)
   const share = `, ${count(tokens.selected)} of ${count(tokens.pool)} tokens (${percent(tokens.selected / tokens.pool)})`
   const head = `Selected ${count(selected)} of ${counted(rows, 'row')} (${percent(selected / rows)})${share}`
@@ -31,6 +34,7 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
     const gap = learned ? `${nats(nll.bigram - nll.proxy)} lower` : 'not lower'
     facts.push(['proxy', `${nats(nll.proxy)} nats a token, ${gap} than a bigram model (${nats(nll.bigram)})`])
   }
+  if (imported) facts.push(['losses', importedLosses(imported)])
   const warning =
     nll && !learned
       ? `\n${sentence(
@@ -38,9 +42,10 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
           `${terminal.style('yellow', 'warning:')} the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.`,
         )}`
       : ''
-  const again = nll
-    ? ` Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
-    : ''
+  const again =
+    nll || imported
+      ? ` Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
+      : ''
   const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}.${again}`
   return `\n${bold(sentence(terminal, `${head}.`).trimEnd())}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
 }
@@ -64,6 +69,7 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
       ],
     )
   }
+  if (plan.imported) rows.push(['losses', importedLosses(plan.imported).replace('trained', 'to train')])
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
     rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])

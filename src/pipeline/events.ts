@@ -8,6 +8,7 @@ export type StageName =
   | 'tokens'
   | 'bigram'
   | 'trajectories'
+  | 'import'
   | 'clusters'
   | 'select'
   | 'write'

@@ -10,6 +10,7 @@ import { parseOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OnEvent } from './events.ts'
+import { checkImports } from './importable.ts'
 
 export interface SelectOptions {
   /** Files and globs. */
@@ -30,6 +31,8 @@ export interface SelectOptions {
   seed?: number
   /** Only `nano` for now. */
   proxy?: string
+  /** Signals read from files made elsewhere, in place of computing them: `{ trajectories: 'losses.parquet' }`. */
+  signals?: Record<string, string>
   device?: DeviceName
   /** Threads of the cpu device and of clustering. Default: as many as the machine runs at once. */
   threads?: number
@@ -63,6 +66,7 @@ export interface ResolvedOptions {
   overwrite: boolean
   seed: number
   proxy: 'nano'
+  signals: Record<string, string>
   device: DeviceName
   threads: number
   maxLength: number
@@ -76,7 +80,7 @@ export interface ResolvedOptions {
 /**
  * Fills in defaults and checks what can be checked without touching a file.
  *
- * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `unsupported-proxy`, `no-pool`.
+ * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `unsupported-proxy`, `no-pool`, `unknown-signal`, `unneeded-signal`.
  */
 export function resolveOptions(options: SelectOptions): ResolvedOptions {
   if (options.pool.length === 0)
@@ -117,16 +121,21 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
     })
   const method = findMethod(options.method ?? 's2l')
   const { stem, extension } = poolName(options.pool[0])
+  const budget = parseBudget(options.budget)
+  const methodOptions = parseOptions(method, options.methodOptions ?? {})
+  const signals = options.signals ?? {}
+  checkImports(signals, method.name, method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows'))
   return {
     pool: options.pool,
-    budget: parseBudget(options.budget),
+    budget,
     method,
-    methodOptions: parseOptions(method, options.methodOptions ?? {}),
+    methodOptions,
     out: options.out ?? `${stem}.selected${extension}`,
     run: options.run ?? `${stem}.winnow`,
     overwrite: options.overwrite ?? false,
     seed: whole(options.seed, 0, '--seed', 0),
     proxy,
+    signals,
     device: options.device ?? 'cpu',
     threads: whole(options.threads, availableParallelism(), '--threads', 1),
     maxLength: whole(options.maxLength, 512, '--max-length', 8),
@@ -149,7 +158,8 @@ function poolName(path: string): { stem: string; extension: string } {
 
 /** The options as a manifest keeps them; `select --config` reads them back. */
 export function optionsAsConfig(options: ResolvedOptions): Record<string, Json> {
-  const { method, budget, ...rest } = options
-  const config = { ...rest, method: method.name, budget: budget.text }
+  const { method, budget, signals, ...rest } = options
+  const imports = Object.keys(signals).length === 0 ? {} : { signals }
+  const config = { ...rest, ...imports, method: method.name, budget: budget.text }
   return JSON.parse(JSON.stringify(config)) as Record<string, Json>
 }

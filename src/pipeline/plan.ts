@@ -9,6 +9,7 @@ import { type NanoRecipe, nanoInitialParameters, nanoVocabulary } from '../model
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { defaultClusterCount } from '../signals/clusters.ts'
+import { lossFacts } from '../signals/loss-column.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import { planBatches } from '../training/batches.ts'
@@ -16,6 +17,7 @@ import { collate } from '../training/collate.ts'
 import type { TokenRows } from '../training/rows.ts'
 import { compileTrainer, startingState, type Trainer } from '../training/trainer.ts'
 import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
+import { findLosses, readLosses } from './loss-files.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { trainOnPool } from './pool.ts'
 import type { SelectPlan } from './result.ts'
@@ -55,7 +57,9 @@ export async function planSelect(asked: SelectOptions, { ort, signal }: SelectCo
     ...clusteringTime(needs, rows),
   ]
   const device: Device = { ort, name: options.device, threads: options.threads }
-  const proxy = recorded && (await planProxy(counted, recorded.checkpoints, device, options))
+  const imported = recorded && (await planImport(options, rows, signal))
+  if (imported) seconds.push(imported.seconds)
+  const proxy = recorded && !imported ? await planProxy(counted, recorded.checkpoints, device, options) : undefined
   if (proxy) seconds.push(...proxy.seconds)
   const shortest = counted.lengths.reduce((least, length) => Math.min(least, length), options.maxLength)
   const budget = resolveBudget(options.budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })
@@ -69,9 +73,12 @@ export async function planSelect(asked: SelectOptions, { ort, signal }: SelectCo
     method: options.method.name,
     device: options.device,
     proxy: proxy?.facts,
+    imported: imported?.facts,
     flops: proxy?.flops ?? { training: 0, scoring: 0, total: 0 },
     // Tokens with their index, the selection twice (in the run and where it was asked for), the page, and what the proxy leaves.
-    diskBytes: Math.round(4 * counted.tokens + 40 * rows + 2 * share * inputBytes + 300_000 + (proxy?.diskBytes ?? 0)),
+    diskBytes: Math.round(
+      4 * counted.tokens + 40 * rows + 2 * share * inputBytes + 300_000 + ((imported ?? proxy)?.diskBytes ?? 0),
+    ),
     seconds,
     secondsTotal: seconds.reduce((total, stage) => total + stage.seconds, 0),
     run: options.run,
@@ -121,6 +128,20 @@ async function countTokens(dataset: Dataset, rows: number, textBytes: number, si
     read: (row) => {
       throw new Error(`row ${row} of a plan has no tokens`)
     },
+  }
+}
+
+/** Reads losses that were recorded elsewhere, so that what is wrong with them is known before a run. */
+async function planImport({ signals, memoryLimit }: ResolvedOptions, rows: number, signal?: AbortSignal) {
+  if (signals.trajectories === undefined) return undefined
+  const started = performance.now()
+  const columns = await readLosses(await findLosses(signals.trajectories), { rows, memoryLimit, signal })
+  const steps = columns.map(({ step }) => step)
+  const { incomplete } = lossFacts(columns)
+  return {
+    facts: { file: signals.trajectories, rows, columns: steps.length, steps, incomplete },
+    seconds: { stage: 'import losses', seconds: (performance.now() - started) / 1000 },
+    diskBytes: 4 * rows * steps.length,
   }
 }
 

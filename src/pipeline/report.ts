@@ -37,7 +37,7 @@ function reportData(
   { pool, tokens, computed, chosen }: Parameters<typeof writeReport>[1],
 ): Omit<ReportData, 'texts'> {
   const { rows } = pool.facts
-  const { trajectories, signals } = computed
+  const { trajectories, imported, signals } = computed
   const cluster = signals.clusters
   const clusterCount = cluster ? (cluster.provenance.clusters as number) : 0
   const quarantined = cluster ? Array.from(cluster.data.keys()).filter((row) => cluster.data[row] === NO_CLUSTER) : []
@@ -61,6 +61,7 @@ function reportData(
         nll: trajectories.facts.nll,
         bigramNll: trajectories.bigramNll,
       },
+      imported: imported?.facts,
       timings: stages.map(({ name, seconds, cached }) => ({ stage: name, seconds, cached })),
       versions: run.manifest.versions,
       inputs: run.manifest.inputs.map(({ path, size, sha256, rows: inputRows }) => ({
@@ -80,15 +81,20 @@ function reportData(
       },
     },
     clusters: cluster && { count: clusterCount, assignment: cluster.data, labels: clusterLabels(chosen, clusterCount) },
-    trajectories: trajectories && { steps: trajectories.facts.steps, nll: trajectories.signal.data },
+    trajectories:
+      (trajectories && { steps: trajectories.facts.steps, nll: trajectories.signal.data }) ??
+      (imported && { steps: imported.facts.steps, nll: imported.signal.data }),
     quarantined:
       quarantined.length === 0
         ? undefined
         : {
             count: quarantined.length,
-            shown: quarantined
-              .slice(0, 5)
-              .map((row) => ({ row, reason: 'the prompt fills the window, so no trained token is left' })),
+            shown: quarantined.slice(0, 5).map((row) => ({
+              row,
+              reason: imported
+                ? `no loss was recorded at some checkpoint in ${imported.facts.file}`
+                : 'the prompt fills the window, so no trained token is left',
+            })),
           },
     bad: pool.facts.badCount === 0 ? undefined : { count: pool.facts.badCount, shown: pool.facts.bad },
     warnings: notices.map(({ message }) => message),

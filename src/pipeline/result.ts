@@ -2,6 +2,7 @@
 
 import type { DeviceName } from '../engine/session.ts'
 import type { Notice, SelectionGroup } from '../methods/method.ts'
+import type { ImportedFacts } from './imported.ts'
 
 /** What `--dry-run` shows. */
 export interface SelectPlan {
@@ -21,6 +22,8 @@ export interface SelectPlan {
     steps: number
     checkpoints: number
   }
+  /** Losses that were read from a file, so that no proxy is trained. */
+  imported?: Omit<ImportedFacts, 'sha256'>
   /** FLOPs of matrix products. */
   flops: { training: number; scoring: number; total: number }
   /** Bytes that the run directory and the output will take. */
@@ -43,6 +46,8 @@ export interface SelectResult {
   selectionFile: string
   /** Final mean NLL of the pool under the proxy, beside a smoothed bigram's, nats a token. */
   nll?: { proxy: number; bigram: number }
+  /** Losses that were read from a file, so that no proxy was trained. */
+  imported?: ImportedFacts
   groups: SelectionGroup[]
   notices: Notice[]
   device: DeviceName

@@ -12,6 +12,7 @@ import { parseJournal } from '../runs/journal.ts'
 import { type Manifest, readManifest } from '../runs/manifest.ts'
 import type { Context } from './context.ts'
 import type { StageName } from './events.ts'
+import { findLosses } from './loss-files.ts'
 import {
   optionsAsConfig,
   type ResolvedOptions,
@@ -41,6 +42,8 @@ export async function select(
   const options = resolveOptions(asked)
   const dataset = await openDataset(options.pool, options)
   const ownOutput = await mayWrite(options, dataset)
+  const { trajectories: lossesAt } = options.signals
+  const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
   await using run = await openRun(options.run, {
     config: optionsAsConfig(options),
     seeds: { seed: options.seed },
@@ -63,7 +66,9 @@ export async function select(
     const needed = (name: string): StageName[] =>
       needs.some((need) => need.signal === name)
         ? name === 'trajectories'
-          ? ['bigram', 'trajectories']
+          ? losses === undefined
+            ? ['bigram', 'trajectories']
+            : ['import']
           : [name as StageName]
         : []
     onEvent({
@@ -87,11 +92,11 @@ export async function select(
     // Before hours of training, not after: is there enough for the budget?
     const { total, shortest } = perRow
     const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
-    const computed = await computeSignals(context, needs, pool, tokens, perRow)
+    const computed = await computeSignals(context, needs, pool, tokens, perRow, losses)
     const chosen = await choose(context, pool, tokens, computed, budget)
     const record = await writeChosen(context, dataset, pool, chosen)
     const report = await writeReport(context, { dataset, pool, tokens, computed, chosen })
-    const { trajectories } = computed
+    const { trajectories, imported } = computed
     await run.update({ status: 'done', facts: { notices: JSON.parse(JSON.stringify(context.notices)) } })
     return {
       rows: pool.facts.rows,
@@ -105,6 +110,7 @@ export async function select(
       report,
       selectionFile: run.path('selection.parquet'),
       nll: trajectories && { proxy: trajectories.facts.nll, bigram: trajectories.bigramNll },
+      imported: imported?.facts,
       groups: chosen.groups,
       notices: context.notices,
       device: options.device,

@@ -10,6 +10,8 @@ import { clusterRows, evenColumns, takeColumns } from '../signals/clusters.ts'
 import { readNpy, signalToNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { type Context, perform } from './context.ts'
+import { type Imported, importLosses } from './imported.ts'
+import type { LossFiles } from './loss-files.ts'
 import type { Pool, Tokens } from './pool.ts'
 import { recordPool, type Trajectories } from './trajectories.ts'
 
@@ -18,6 +20,8 @@ export interface ComputedSignals {
   /** Content hash of each, for the key of what reads them. */
   hashes: Record<string, string>
   trajectories?: Trajectories
+  /** In the place of `trajectories` where losses were imported. */
+  imported?: Imported
   /** Tokens of the pool, rows cut at the longest length. */
   poolTokens: number
 }
@@ -69,6 +73,7 @@ export async function computeSignals(
   pool: Pool,
   tokens: Tokens,
   perRow: TokenSignal,
+  losses?: LossFiles,
 ): Promise<ComputedSignals> {
   const computed: ComputedSignals = {
     signals: { tokens: perRow.signal },
@@ -84,6 +89,13 @@ export async function computeSignals(
         computed.hashes.source = pool.hash
         break
       case 'trajectories': {
+        if (losses !== undefined) {
+          const imported = await importLosses(context, losses, pool.facts.rows, need.checkpoints)
+          computed.imported = imported
+          computed.signals.trajectories = imported.signal
+          computed.hashes.trajectories = imported.hash
+          break
+        }
         const trajectories = await recordPool(context, tokens, need.checkpoints)
         computed.trajectories = trajectories
         computed.signals.trajectories = trajectories.signal

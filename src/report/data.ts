@@ -38,6 +38,8 @@ export interface RunFacts {
   /** Device that ran the proxy: `cpu`, `webgpu`, … */
   device?: string
   proxy?: ProxyFacts
+  /** Where the losses came from, if they were recorded elsewhere and no proxy was trained. */
+  imported?: ImportFacts
   /** Wall clock of each stage when it was computed; `cached` where that was an earlier run. */
   timings: readonly { stage: string; seconds: number; cached?: boolean }[]
   /** Versions of winnow and of what it ran on, by name. */
@@ -58,6 +60,16 @@ export interface ProxyFacts {
   /** Final mean NLL of the pool, nats a response token, and that of a smoothed bigram model of the same tokens. */
   nll?: number
   bigramNll?: number
+}
+
+export interface ImportFacts {
+  /** A file, or a directory with one for each checkpoint. */
+  file: string
+  /** Of the file; of a directory, over those of its files. */
+  sha256: string
+  rows: number
+  /** Checkpoints. */
+  columns: number
 }
 
 /** Columns over the N rows of the pool. */

@@ -12,7 +12,7 @@ const MOST_LISTED = 20
 
 /** Left out (undefined) where every row of the input took part. */
 export function quarantineSection(
-  { quarantined, bad, rows }: ReportData,
+  { quarantined, bad, rows, run }: ReportData,
   { clusters }: ReportSummary,
 ): Html | undefined {
   const parts: Html[] = []
@@ -20,8 +20,12 @@ export function quarantineSection(
   const picked = clusters?.unclustered.selected ?? 0
   if (unscored > 0) {
     const shown = (quarantined?.shown ?? []).slice(0, MOST_LISTED)
-    parts.push(html`<p>${counted(unscored, 'row')} (${percent(unscored / rows.count)} of the pool) could not be scored, for example because the
-prompt alone fills the proxy’s window, so that no response token is left. Counting such a loss as 0 would make a row look perfectly learned: ${
+    parts.push(html`<p>${counted(unscored, 'row')} (${percent(unscored / rows.count)} of the pool) ${
+      run.imported
+        ? 'have no loss at some checkpoint in the imported file'
+        : `could not be scored, for example because the
+prompt alone fills the proxy’s window, so that no response token is left`
+    }. Counting such a loss as 0 would make a row look perfectly learned: ${
       picked === 0
         ? 'they are kept apart and not picked'
         : `they are kept apart, and ${count(picked)} of them were picked because the run asked for that`

@@ -30,6 +30,12 @@ export function runSection(data: ReportData, summary: ReportSummary): Html {
       'Checkpoints (T)',
       checkpoints && `${count(checkpoints)}, at steps ${Array.from(data.trajectories!.steps, count).join(', ')}`,
     ],
+    [
+      'Losses',
+      run.imported &&
+        html`recorded elsewhere, ${count(run.imported.rows)} rows x ${counted(run.imported.columns, 'checkpoint')}, from <code>${run.imported.file}</code>`,
+    ],
+    ['SHA-256 of the losses', run.imported && html`<code>${run.imported.sha256}</code>`],
     ['Seed', String(run.seed)],
     ['Device', run.device],
     ['Proxy model', proxy && `${proxy.name}, ${scaled(proxy.parameters)} parameters`],

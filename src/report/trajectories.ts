@@ -82,7 +82,11 @@ ${chart(
 )}</figure>`
   }
   return html`<section id="trajectories"><h2>How the loss fell, row by row</h2>
-<p>The proxy model was trained on the pool, and the loss of every row was recorded at ${counted(steps.length, 'checkpoint')}. These curves are
+<p>${
+    data.run.imported
+      ? html`The loss of every row at ${counted(steps.length, 'checkpoint')} was recorded elsewhere and read from <code>${data.run.imported.file}</code>`
+      : `The proxy model was trained on the pool, and the loss of every row was recorded at ${counted(steps.length, 'checkpoint')}`
+  }. These curves are
 what the rows were clustered by: a cluster holds rows whose loss moved alike. The reason to draw from every cluster is that rows with nearly equal losses at
 all checkpoints have gradients that agree along the directions in which the run moved, as long as the loss is not too curved between checkpoints
 (<a href="https://arxiv.org/abs/2403.07384" rel="noreferrer">Yang et al., NeurIPS 2024</a>), so that a few rows can stand for their cluster.</p>

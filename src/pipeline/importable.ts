@@ -1,0 +1,73 @@
+/** Which signals `--signal name=file` takes, checked before any file is touched. */
+
+import { WinnowError } from '../errors.ts'
+import type { SignalNeed } from '../methods/method.ts'
+
+/** Signals that can be imported, and what their files hold. */
+const IMPORTABLE: Record<string, string> = {
+  trajectories: 'the loss of each row at each checkpoint of a training run',
+}
+
+/**
+ * `name=file` as typed, strictly.
+ *
+ * @throws {WinnowError} `bad-signal`, `repeated-signal`.
+ */
+export function parseSignals(given: readonly string[]): Record<string, string> {
+  const signals: Record<string, string> = {}
+  for (const text of given) {
+    const match = /^([a-z][a-z0-9-]*)=(.+)$/s.exec(text)
+    if (match === null)
+      throw new WinnowError('usage', {
+        code: 'bad-signal',
+        message: 'a signal is given as its name and its file',
+        path: '--signal',
+        found: text,
+        expected: 'trajectories=<file or directory>',
+      })
+    const [, name, file] = match
+    if (Object.hasOwn(signals, name))
+      throw new WinnowError('usage', {
+        code: 'repeated-signal',
+        message: `signal ${name} is given twice`,
+        path: '--signal',
+        found: `${signals[name]} and ${file}`,
+        expected: 'one file, or a directory with a file for each checkpoint',
+      })
+    signals[name] = file
+  }
+  return signals
+}
+
+/**
+ * Refuses imports that the method would not read.
+ *
+ * @throws {WinnowError} `unknown-signal`, `unneeded-signal`.
+ */
+export function checkImports(
+  signals: Readonly<Record<string, string>>,
+  method: string,
+  needs: readonly SignalNeed[],
+): void {
+  for (const [name, file] of Object.entries(signals)) {
+    if (!Object.hasOwn(IMPORTABLE, name))
+      throw new WinnowError('usage', {
+        code: 'unknown-signal',
+        message: `signal ${name} cannot be imported`,
+        path: '--signal',
+        found: `${name}=${file}`,
+        expected: Object.entries(IMPORTABLE)
+          .map(([known, holds]) => `${known} (${holds})`)
+          .join(', '),
+      })
+    if (!needs.some(({ signal }) => signal === name))
+      throw new WinnowError('usage', {
+        code: 'unneeded-signal',
+        message: `the method ${method} does not read ${name}`,
+        path: '--signal',
+        found: `${name}=${file}`,
+        expected: needs.length === 0 ? 'no signals' : `only ${needs.map(({ signal }) => signal).join(', ')}`,
+        hint: `Leave it out, or choose a method that reads ${name}, such as s2l.`,
+      })
+  }
+}
