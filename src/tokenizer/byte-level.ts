@@ -8,6 +8,7 @@ import { addedTokens } from './added-tokens.ts'
 import { BYTE_CHARACTERS, bytesToToken, maybeTokenBytes } from './byte-alphabet.ts'
 import { applyMerges, type Merges, mergeTable } from './merges.ts'
 import { maybeNormaliser } from './normalisation.ts'
+import { byteOffsets, type TokenOffsets } from './offsets.ts'
 import { digitStretches, maybeScanner, type NextPreToken, nextGpt2 } from './pre-tokens.ts'
 import type { AddedTokenJson, ComponentJson, ModelJson, TokenizerJson } from './tokenizer-json.ts'
 import { wordCache } from './word-cache.ts'
@@ -21,6 +22,15 @@ export interface TextEncoding {
   decode(ids: ArrayLike<number>): string
 }
 
+/** A byte-level encoding, which knows where its tokens lie. */
+export interface ByteLevelEncoding extends TextEncoding {
+  /**
+   * Where the tokens of `ids`, the encoding of `text`, lie in it; undefined where normalisation changed the text, so that
+   * only the library can tell.
+   */
+  maybeOffsets(text: string, ids: Uint32Array): TokenOffsets | undefined
+}
+
 interface PreTokenizer {
   /** End of the stretch that the next pre-tokens are cut from; undefined: the whole text. */
   stretch?: NextPreToken
@@ -31,7 +41,7 @@ interface PreTokenizer {
  * The encoding of a tokenizer.json that is byte-level BPE, or undefined when the library must do it.
  * Fresh caches hold at most `cachedWords` pre-tokens (default 2^18).
  */
-export function maybeByteLevel(json: TokenizerJson, cachedWords?: number): TextEncoding | undefined {
+export function maybeByteLevel(json: TokenizerJson, cachedWords?: number): ByteLevelEncoding | undefined {
   const preTokenizer = maybePreTokenizer(json.pre_tokenizer)
   const normalise = maybeNormaliser(json.normalizer)
   const model = maybeModel(json.model)
@@ -99,7 +109,7 @@ export function maybeByteLevel(json: TokenizerJson, cachedWords?: number): TextE
   const encode = encoder(tokens)
   const encodeData = encoder(tokens.filter((token) => !token.special))
   if (encode === undefined || encodeData === undefined) return undefined
-  return { encode, encodeData, decode: decoder(json) }
+  return { encode, encodeData, decode: decoder(json), maybeOffsets: byteOffsets(json, normalise) }
 }
 
 function enlarged(array: Uint32Array<ArrayBuffer>, length: number): Uint32Array<ArrayBuffer> {

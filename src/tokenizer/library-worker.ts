@@ -17,7 +17,8 @@ async function answer(request: LibraryRequest): Promise<LibraryAnswer> {
   if ('decode' in request) return { text: await tokenizerOf(json).decode(request.decode, false) }
   const tokenizer = tokenizerOf(request.data ? dataJson : json)
   const encoding = await tokenizer.encode(request.encode, null, { addSpecialTokens: false })
-  return { ids: Uint32Array.from(encoding.getIds()) }
+  const ids = Uint32Array.from(encoding.getIds())
+  return request.offsets ? { ids, offsets: Uint32Array.from(encoding.getOffsets().flat()) } : { ids }
 }
 
 port.on('message', async (request: LibraryRequest) => {

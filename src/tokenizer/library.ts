@@ -7,11 +7,19 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { WinnowError } from '../errors.ts'
 import type { TextEncoding } from './byte-level.ts'
+import { codePointOffsets, type TokenOffsets } from './offsets.ts'
 import type { TokenizerJson } from './tokenizer-json.ts'
 
 /** What the worker is asked: `data` uses the tokenizer whose special tokens no text can spell. */
-export type LibraryRequest = { encode: string; data: boolean } | { decode: number[] }
-export type LibraryAnswer = { ids: Uint32Array } | { text: string } | { error: string }
+export type LibraryRequest = { encode: string; data: boolean; offsets?: boolean } | { decode: number[] }
+/** `offsets`: start and end of each token in code points, [2n]. */
+export type LibraryAnswer = { ids: Uint32Array; offsets?: Uint32Array } | { text: string } | { error: string }
+
+/** The library's encoding, which can also tell where its tokens lie. */
+export interface LibraryEncoding extends TextEncoding {
+  /** Ids with their places in the text; `data`: as `encodeData` gives them. */
+  locate(text: string, data: boolean): { ids: Uint32Array; offsets: TokenOffsets }
+}
 
 export interface LibraryWorkerData {
   json: string
@@ -24,7 +32,7 @@ export interface LibraryWorkerData {
 const PATIENCE = 120_000
 
 /** The encoding of `json` as the library does it. */
-export function libraryEncoding(json: TokenizerJson): TextEncoding {
+export function libraryEncoding(json: TokenizerJson): LibraryEncoding {
   let ask: ((request: LibraryRequest) => LibraryAnswer) | undefined
   const answer = (request: LibraryRequest): LibraryAnswer => {
     ask ??= startLibrary(json)
@@ -43,13 +51,18 @@ export function libraryEncoding(json: TokenizerJson): TextEncoding {
     encode: (text) => encode(text, false),
     encodeData: (text) => encode(text, true),
     decode: (ids) => (answer({ decode: Array.from(ids) }) as { text: string }).text,
+    locate(text, data) {
+      const reply = answer({ encode: text, data, offsets: true }) as { ids: Uint32Array; offsets: Uint32Array }
+      return { ids: reply.ids, offsets: codePointOffsets(text, reply.offsets) }
+    },
   }
 }
 
 function startLibrary(json: TokenizerJson): (request: LibraryRequest) => LibraryAnswer {
   const { port1, port2 } = new MessageChannel()
   const signal = new Int32Array(new SharedArrayBuffer(4))
-  const whole = { ...json, truncation: null, padding: null }
+  // Without special tokens to add, all that a post-processor does is to trim white space from offsets.
+  const whole = { ...json, truncation: null, padding: null, post_processor: null }
   const workerData: LibraryWorkerData = {
     json: JSON.stringify(whole),
     dataJson: JSON.stringify(withoutSpelling(whole)),
@@ -83,8 +96,6 @@ function withoutSpelling(json: TokenizerJson): TokenizerJson {
       ...token,
       content: token.special ? renamed.get(token.content)! : token.content,
     })),
-    // Its template names special tokens; ids of a data text have none.
-    post_processor: null,
     model: {
       ...json.model,
       vocab: vocab as Record<string, number>,

@@ -28,6 +28,8 @@ export function loadTokenizer(text: string, options: LoadOptions = {}): Tokenize
     vocabularySize: vocabularySize(json),
     hash: createHash('sha256').update(text).digest('hex'),
     padId: roles?.pad,
+    eosId: roles?.end,
+    layout: roles === undefined ? 'plain' : 'markers',
     encode: encoding.encode,
     decode: encoding.decode,
     encodeTurns: turnEncoder(json, encoding.encodeData, options),
@@ -35,7 +37,8 @@ export function loadTokenizer(text: string, options: LoadOptions = {}): Tokenize
   }
 }
 
-function vocabularySize(json: TokenizerJson): number {
+/** One more than the highest id. */
+export function vocabularySize(json: TokenizerJson): number {
   let size = 0
   const { vocab } = json.model
   if (Array.isArray(vocab)) size = vocab.length

@@ -79,7 +79,8 @@ function continues(turns: readonly Turn[], i: number, roles: RoleTokens | undefi
   return i < turns.length && (roles === undefined || turns[i].role === 'text')
 }
 
-function joined(parts: readonly Uint32Array[]): Uint32Array {
+/** The arrays one behind the other. */
+export function joined(parts: readonly Uint32Array[]): Uint32Array {
   let length = 0
   for (const part of parts) length += part.length
   const tokens = new Uint32Array(length)

@@ -126,7 +126,7 @@ async function smallPool(count: number) {
   const bytes = texts.reduce((total, text) => total + Buffer.byteLength(text), 0)
   const { json, vocabularySize } = trainTokenizer(texts, { vocabularySize: nanoVocabulary(bytes) })
   const { encodeTurns } = loadTokenizer(json)
-  const tokens = turns.map(encodeTurns)
+  const tokens = turns.map((record) => encodeTurns(record))
   const sum = (values: Uint32Array) => values.reduce((a, b) => a + b, 0)
   const rows: TokenRows = {
     count,

@@ -1,0 +1,110 @@
+/**
+ * Text of data that spells control tokens. Before a chat template sees a content, such stretches are replaced by single
+ * private-use characters, so that in the rendered text every control token is the template's own; afterwards they are
+ * put back and encoded as plain text. A content that itself holds private-use characters has them replaced alike.
+ */
+
+import type { AddedTokenJson } from './tokenizer-json.ts'
+
+/** Around a stretch of generated text, in a rendering that is only read for positions. */
+export const MARK_START = '\uf8fe'
+export const MARK_END = '\uf8ff'
+/** All characters that stand for something here: no template may use them. */
+export const RESERVED = /[\ue000-\uf8ff]/
+const FIRST = 0xe000
+const LAST = 0xf8fd
+
+export interface ControlTokens {
+  /** Length of the longest control token at `position`, or 0. */
+  lengthAt(text: string, position: number): number
+  /** Whether a control token ends at `position`. */
+  endsAt(text: string, position: number): boolean
+  /** Positions of the control tokens in order, the leftmost and longest first. */
+  find(text: string): { start: number; end: number; token: AddedTokenJson }[]
+  /** Whether the text may hold a control token or a reserved character; false is certain. */
+  mayOccur(text: string): boolean
+}
+
+/** The special tokens of a tokenizer, found in texts by their first character, then by length. */
+export function controlTokens(tokens: readonly AddedTokenJson[]): ControlTokens {
+  const special = new Map(
+    tokens.filter((token) => token.special && token.content !== '').map((token) => [token.content, token]),
+  )
+  const lengths = [...new Set([...special.keys()].map((content) => content.length))].sort((a, b) => b - a)
+  const firsts = [...new Set([...special.keys()].map((content) => content[0]))]
+  const escaped = firsts.map((first) => `\\u${first.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')
+  const candidate = new RegExp(`[${escaped}\\ue000-\\uf8ff]`, 'g')
+  const lengthAt = (text: string, position: number) =>
+    lengths.find((length) => special.has(text.slice(position, position + length))) ?? 0
+  return {
+    lengthAt,
+    endsAt: (text, position) =>
+      lengths.some((length) => length <= position && special.has(text.slice(position - length, position))),
+    find(text) {
+      const found: { start: number; end: number; token: AddedTokenJson }[] = []
+      let free = 0
+      for (const { index } of text.matchAll(candidate)) {
+        if (index < free) continue
+        const length = lengthAt(text, index)
+        if (length === 0) continue
+        free = index + length
+        found.push({ start: index, end: free, token: special.get(text.slice(index, free))! })
+      }
+      return found
+    },
+    mayOccur: (text) => text.search(candidate) !== -1,
+  }
+}
+
+export interface HiddenText {
+  /** The contents, control text replaced. */
+  contents: string[]
+  /** What each reserved character stands for; empty when nothing was replaced. */
+  hidden: Map<string, string>
+}
+
+/** Replaces control text in the contents of one record. Undefined when there is more of it than there are characters for. */
+export function hideControlText(contents: readonly string[], control: ControlTokens): HiddenText | undefined {
+  const characters = new Map<string, string>()
+  let full = false
+  const characterFor = (text: string) => {
+    let character = characters.get(text)
+    if (character === undefined) {
+      const code = FIRST + characters.size
+      if (code > LAST) full = true
+      character = String.fromCharCode(Math.min(code, LAST))
+      characters.set(text, character)
+    }
+    return character
+  }
+  const changed = contents.map((content) => {
+    if (!control.mayOccur(content)) return content
+    let text = ''
+    for (let i = 0; i < content.length; ) {
+      const length = control.lengthAt(content, i) || (RESERVED.test(content[i]) ? 1 : 0)
+      if (length === 0) text += content[i++]
+      else {
+        text += characterFor(content.slice(i, i + length))
+        i += length
+      }
+    }
+    return text
+  })
+  if (full) return undefined
+  return { contents: changed, hidden: new Map([...characters].map(([text, character]) => [character, text])) }
+}
+
+/** The text with hidden stretches put back, and for each index of `text` (its end included) the index in the result. */
+export function restoreControlText(
+  text: string,
+  hidden: ReadonlyMap<string, string>,
+): { text: string; positions: Uint32Array } {
+  const positions = new Uint32Array(text.length + 1)
+  let restored = ''
+  for (let i = 0; i < text.length; i++) {
+    positions[i] = restored.length
+    restored += hidden.get(text[i]) ?? text[i]
+  }
+  positions[text.length] = restored.length
+  return { text: restored, positions }
+}

@@ -1,0 +1,223 @@
+/**
+ * A record's turns through a chat template: the rendered text, and which stretches of it are trained.
+ *
+ * A trained turn is what the model writes in its place: from behind the generation prompt to the end of its turn, the end-of-turn
+ * token included. Where the template has `{% generation %}` blocks they say it. Otherwise it is found by rendering
+ * prefixes: the turns before with the prompt for generation open it, the turns up to it close it, if both begin the whole
+ * rendering. Templates that rewrite earlier turns (Qwen 3 drops their reasoning) break that; then the content itself is
+ * found, by a rendering in which it stands between two marks, and the control token behind it is its end.
+ */
+
+import type { Turn } from '../dataset/record.ts'
+import { type Fault, WinnowError } from '../errors.ts'
+import { type ChatMessage, type ChatTemplate, TemplateRefusal } from './chat-template.ts'
+import { type ControlTokens, hideControlText, MARK_END, MARK_START, restoreControlText } from './control-text.ts'
+import type { RecordPlace } from './tokenizer.ts'
+
+export interface Conversation {
+  text: string
+  /** Trained stretches of `text`, ascending, half-open, UTF-16 code units. */
+  spans: [number, number][]
+  /** Control tokens of the template in `text`; given only where the data spells some, which are then plain text. */
+  control?: { start: number; end: number; id: number; lstrip?: boolean; rstrip?: boolean }[]
+}
+
+/**
+ * Renders a record. Throws a WinnowError (kind `input`) `chat-template` with the template's own message when it refuses the
+ * conversation, `template-mask` when it cannot be told what a trained turn has become.
+ */
+export function renderConversation(
+  template: ChatTemplate,
+  turns: readonly Turn[],
+  control: ControlTokens,
+  place: RecordPlace = {},
+): Conversation {
+  const safe = hideControlText(
+    turns.map(({ content }) => content),
+    control,
+  )
+  if (safe === undefined)
+    throw fault(place, 'chat-template', 'the record spells more different control tokens than can be told apart')
+  const messages = turns.map(({ role }, i): ChatMessage => ({ role, content: safe.contents[i] }))
+  let full: string
+  try {
+    full = template.render(messages)
+  } catch (error) {
+    if (!(error instanceof TemplateRefusal)) throw error
+    throw fault(place, 'chat-template', 'the chat template refuses the record', {
+      found: error.message,
+      expected: 'turns as the template wants them',
+      hint: 'Change the turns to suit the template, leave the row out, or do without the template.',
+    })
+  }
+  const spans =
+    (template.marksGeneration ? maybeMarked(template, messages, turns, full) : undefined) ??
+    rendered(template, messages, turns, full, control, place)
+  if (safe.hidden.size === 0) return { text: full, spans }
+  const { text, positions } = restoreControlText(full, safe.hidden)
+  return {
+    text,
+    spans: spans.map(([start, end]) => [positions[start], positions[end]]),
+    control: control.find(full).map(({ start, end, token }) => ({
+      start: positions[start],
+      end: positions[end],
+      ...{ id: token.id, lstrip: token.lstrip, rstrip: token.rstrip },
+    })),
+  }
+}
+
+function fault(place: RecordPlace, code: string, message: string, rest: Partial<Fault> = {}): WinnowError {
+  return new WinnowError('input', { code, message, file: place.file, line: place.line, ...rest })
+}
+
+/** The stretches between marks, and whether the text without them is `full`. */
+function maybeStretches(marked: string, full: string): [number, number][] | undefined {
+  const stretches: [number, number][] = []
+  let [at, open] = [0, -1]
+  for (const character of marked.split(/([\uf8fe\uf8ff])/)) {
+    if (character === MARK_START || character === MARK_END) {
+      const opens = character === MARK_START
+      if (opens !== (open === -1)) return undefined
+      if (!opens) stretches.push([open, at])
+      open = opens ? at : -1
+    } else {
+      if (!full.startsWith(character, at)) return undefined
+      at += character.length
+    }
+  }
+  return open === -1 && at === full.length ? stretches : undefined
+}
+
+/**
+ * Spans of the template's generation blocks: the k-th is the k-th assistant turn's. A template may mark fewer turns than are trained, and then
+ * has its way. Undefined where it is unknown which block is whose.
+ */
+function maybeMarked(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  turns: readonly Turn[],
+  full: string,
+): [number, number][] | undefined {
+  const blocks = maybeStretches(template.render(messages, { marks: true }), full)
+  if (blocks === undefined) return undefined
+  const trained = turns.filter(({ role }) => role === 'assistant').map((turn) => turn.trained)
+  if (blocks.length === trained.length) return blocks.filter((_, i) => trained[i])
+  return blocks.length < trained.length && trained.every(Boolean) ? blocks : undefined
+}
+
+/** Spans of the trained turns by rendering prefixes, then by looking for their contents. */
+function rendered(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  turns: readonly Turn[],
+  full: string,
+  control: ControlTokens,
+  place: RecordPlace,
+): [number, number][] {
+  let found: Map<number, [number, number]> | undefined
+  const spans: [number, number][] = []
+  for (let i = 0; i < turns.length; i++) {
+    if (!turns[i].trained) continue
+    const core = messages[i].content.slice(...coreOf(messages[i].content))
+    const open = maybePrefix(template, messages.slice(0, i), full, true)
+    const close = i === turns.length - 1 ? full : maybePrefix(template, messages.slice(0, i + 1), full, false)
+    let span: [number, number] | undefined
+    if (open !== undefined && close !== undefined && close.length > open.length) {
+      const written = [messages[i].content.trim(), core]
+        .map((text) => [full.indexOf(text, open.length), text.length])
+        .find(([at, length]) => at !== -1 && at + length <= close.length)
+      if (written !== undefined)
+        span = [openingOf(template, messages.slice(0, i), open, full, written[0]), close.length]
+    }
+    if (span === undefined) {
+      found ??= located(template, messages, turns, full)
+      const content = found.get(i)
+      if (content === undefined) throw unmasked(place, i, turns[i])
+      // White space may stand between a content and the token that ends its turn.
+      let end = content[1]
+      while (end < full.length && /\s/.test(full[end])) end++
+      const length = control.lengthAt(full, end)
+      const start = open !== undefined && open.length <= content[0] ? open.length : content[0]
+      span = [start, length > 0 ? end + length : content[1]]
+    }
+    // What follows the token that ends the turn is the template's, not the model's.
+    const written = full.slice(...span).trimEnd().length
+    if (control.endsAt(full, span[0] + written)) span[1] = span[0] + written
+    if (spans.length > 0 && span[0] < spans.at(-1)![1]) throw unmasked(place, i, turns[i])
+    spans.push(span)
+  }
+  return spans
+}
+
+/** The first turns as text, if the whole rendering begins with it. */
+function maybePrefix(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  full: string,
+  generationPrompt: boolean,
+): string | undefined {
+  try {
+    const text = template.render(messages, { generationPrompt })
+    return full.startsWith(text) ? text : undefined
+  } catch (error) {
+    // Some templates refuse a conversation without a user's turn, or one that ends with it.
+    if (error instanceof TemplateRefusal) return undefined
+    throw error
+  }
+}
+
+/** Where a turn begins: behind the generation prompt or, where the template has none, at the content behind the turn's header. */
+function openingOf(
+  template: ChatTemplate,
+  before: readonly ChatMessage[],
+  open: string,
+  full: string,
+  content: number,
+): number {
+  if (full.slice(open.length, content).trim() === '') return open.length
+  return maybePrefix(template, before, full, false) === open ? content : open.length
+}
+
+/** The part of a content that templates keep: without white space around it, and without the reasoning in front. */
+function coreOf(content: string): [number, number] {
+  const reasoning = content.lastIndexOf('</think>')
+  const from = reasoning === -1 ? 0 : reasoning + '</think>'.length
+  const start = from + content.slice(from).search(/\S|$/)
+  return [start, Math.max(start, content.trimEnd().length)]
+}
+
+/** Places of the trained turns' contents in the rendering, found between marks. Empty where marks change the rendering. */
+function located(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  turns: readonly Turn[],
+  full: string,
+): Map<number, [number, number]> {
+  const indices: number[] = []
+  const marked = messages.map((message, i) => {
+    const [start, end] = coreOf(message.content)
+    if (!turns[i].trained || start === end) return message
+    indices.push(i)
+    const { content } = message
+    const core = `${MARK_START}${content.slice(start, end)}${MARK_END}`
+    return { ...message, content: content.slice(0, start) + core + content.slice(end) }
+  })
+  let text: string
+  try {
+    text = template.render(marked)
+  } catch (error) {
+    if (error instanceof TemplateRefusal) return new Map()
+    throw error
+  }
+  const stretches = maybeStretches(text, full) ?? []
+  return stretches.length === indices.length ? new Map(indices.map((i, k) => [i, stretches[k]])) : new Map()
+}
+
+function unmasked(place: RecordPlace, index: number, turn: Turn): WinnowError {
+  return fault(place, 'template-mask', 'it cannot be told which tokens the chat template makes of a trained turn', {
+    path: `turn ${index + 1} (${turn.role})`,
+    found: JSON.stringify(turn.content.length > 60 ? `${turn.content.slice(0, 57)}…` : turn.content),
+    expected: 'a rendering that begins like that of the turns before, or shows the content as it is',
+    hint: 'Put the model’s text between {% generation %} and {% endgeneration %} in the template, or leave the row out.',
+  })
+}
