@@ -1,18 +1,22 @@
 /**
- * A decoder-only transformer in the form of Llama: RMSNorm before each block, rotary positions, grouped-query attention, SwiGLU,
- * no biases. Source: Touvron et al. 2023, arXiv 2302.13971; tensor names and layouts as Hugging Face's LlamaForCausalLM has them.
- * It only builds the graph; training/ runs it.
+ * A decoder-only transformer in the form of Llama: RMSNorm before each block, rotary positions, grouped-query attention, a gated
+ * feed-forward layer. Source: Touvron et al. 2023, arXiv 2302.13971; tensor names and layouts as Hugging Face's LlamaForCausalLM has
+ * them, with the variations of Mistral, Qwen2 (biases) and Qwen3 (QK-norm). It only builds the graph; training/ runs it.
  */
 
 import { causalAttention, rotary } from '../engine/operators/attention.ts'
-import { add, swiglu } from '../engine/operators/elementwise.ts'
+import { add } from '../engine/operators/elementwise.ts'
 import { gatherRows } from '../engine/operators/gather.ts'
-import { broadcastTo, reshape, transpose } from '../engine/operators/layout.ts'
+import { reshape } from '../engine/operators/layout.ts'
 import { rmsNorm } from '../engine/operators/normalise.ts'
+import { product } from '../engine/shape.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
+import { type Activation, gated } from './activation.ts'
+import { mergeHeads, splitHeads } from './heads.ts'
 import { linear } from './linear.ts'
-import type { GraphOptions, LanguageModel, LinearModule, ModelGraph } from './model.ts'
-import type { Parameter } from './parameters.ts'
+import type { GraphOptions, LanguageModel, ModelGraph } from './model.ts'
+import { bias, gain, linearModules, matrix, type Parameter, widestOf } from './parameters.ts'
+import { type RotaryScaling, rotaryFrequencies } from './rope.ts'
 
 export interface LlamaConfig {
   vocabularySize: number
@@ -24,73 +28,93 @@ export interface LlamaConfig {
   heads: number
   /** Key and value heads, each shared by heads / keyValueHeads query heads. */
   keyValueHeads: number
+  /** Width of a head. Default hiddenSize / heads. */
+  headSize?: number
   /** Longest sequence. */
   maxLength: number
   ropeTheta: number
+  /** Default: none. */
+  ropeScaling?: RotaryScaling
+  /** Dimensions of a head that rotary positions turn. Default: all. */
+  rotaryDims?: number
   rmsNormEpsilon: number
   /** Whether the output embedding is the input embedding. */
   tiedEmbeddings: boolean
+  /** Attention's projections with a bias: `qkv` in Qwen2, `all` where Llama's or Qwen3's attention_bias is set. Default none. */
+  attentionBias?: 'none' | 'qkv' | 'all'
+  /** Default false. */
+  mlpBias?: boolean
+  /** RMSNorm of each query and key head, as in Qwen3. Default false. */
+  queryKeyNorm?: boolean
+  /** Default silu. */
+  activation?: Activation
+  /** Deviation of random matrices. Default 0.02. */
+  initializerRange?: number
 }
 
-export const headSize = (config: LlamaConfig): number => config.hiddenSize / config.heads
+/** What a model keeps of the config.json that it was read from. */
+export interface Origin {
+  /** model_type */
+  family: string
+  /** To be saved beside its weights. */
+  config: Readonly<Record<string, unknown>>
+}
+
+const headSizeOf = ({ headSize, hiddenSize, heads }: LlamaConfig): number => headSize ?? hiddenSize / heads
 
 /** Parameters in graph order, with the field's tensor names and layouts ([out, in]). */
 function llamaParameters(config: LlamaConfig): Parameter[] {
   const { hiddenSize: d, intermediateSize: f, layers, heads, keyValueHeads, vocabularySize } = config
-  if (d % heads !== 0 || heads % keyValueHeads !== 0 || headSize(config) % 2 !== 0) {
+  const { attentionBias = 'none', mlpBias = false, queryKeyNorm = false, initializerRange = 0.02 } = config
+  const size = headSizeOf(config)
+  if (!Number.isInteger(size) || heads % keyValueHeads !== 0 || (config.rotaryDims ?? size) % 2 !== 0) {
     throw new Error(`llama: ${heads} heads and ${keyValueHeads} key-value heads do not fit a hidden size of ${d}`)
   }
-  const keyValueWidth = keyValueHeads * headSize(config)
-  const normal = (deviation: number) => ({ kind: 'normal', deviation }) as const
-  const matrix = (name: string, rows: number, columns: number, deviation = 0.02): Parameter => ({
-    name,
-    shape: [rows, columns],
-    initial: normal(deviation),
-    decay: true,
-  })
-  const gain = (name: string): Parameter => ({ name, shape: [d], initial: { kind: 'ones' }, decay: false })
   // GPT-2's scaling of residual projections: the stream's variance does not grow with depth.
-  const residual = 0.02 / Math.sqrt(2 * layers)
+  const residual = initializerRange / Math.sqrt(2 * layers)
+  const project = (module: string, outputs: number, inputs: number, biased: boolean, deviation = initializerRange) => [
+    matrix(`${module}.weight`, [outputs, inputs], deviation),
+    ...(biased ? [bias(`${module}.bias`, outputs)] : []),
+  ]
   const blocks = Array.from({ length: layers }, (_, layer): Parameter[] => {
     const at = `model.layers.${layer}`
+    const [attention, mlp] = [`${at}.self_attn`, `${at}.mlp`]
+    const biased = attentionBias !== 'none'
     return [
-      gain(`${at}.input_layernorm.weight`),
-      matrix(`${at}.self_attn.q_proj.weight`, d, d),
-      matrix(`${at}.self_attn.k_proj.weight`, keyValueWidth, d),
-      matrix(`${at}.self_attn.v_proj.weight`, keyValueWidth, d),
-      matrix(`${at}.self_attn.o_proj.weight`, d, d, residual),
-      gain(`${at}.post_attention_layernorm.weight`),
-      matrix(`${at}.mlp.gate_proj.weight`, f, d),
-      matrix(`${at}.mlp.up_proj.weight`, f, d),
-      matrix(`${at}.mlp.down_proj.weight`, d, f, residual),
+      gain(`${at}.input_layernorm.weight`, d),
+      ...project(`${attention}.q_proj`, heads * size, d, biased),
+      ...project(`${attention}.k_proj`, keyValueHeads * size, d, biased),
+      ...project(`${attention}.v_proj`, keyValueHeads * size, d, biased),
+      ...project(`${attention}.o_proj`, d, heads * size, attentionBias === 'all', residual),
+      ...(queryKeyNorm ? ['q_norm', 'k_norm'].map((name) => gain(`${attention}.${name}.weight`, size)) : []),
+      gain(`${at}.post_attention_layernorm.weight`, d),
+      ...project(`${mlp}.gate_proj`, f, d, mlpBias),
+      ...project(`${mlp}.up_proj`, f, d, mlpBias),
+      ...project(`${mlp}.down_proj`, d, f, mlpBias, residual),
     ]
   })
   return [
-    matrix('model.embed_tokens.weight', vocabularySize, d),
+    matrix('model.embed_tokens.weight', [vocabularySize, d], initializerRange),
     ...blocks.flat(),
-    gain('model.norm.weight'),
-    ...(config.tiedEmbeddings ? [] : [matrix('lm_head.weight', vocabularySize, d)]),
+    gain('model.norm.weight', d),
+    ...(config.tiedEmbeddings ? [] : [matrix('lm_head.weight', [vocabularySize, d], initializerRange)]),
   ]
 }
 
-/** The model of a configuration. */
-export function llama(config: LlamaConfig): LanguageModel {
+/** The model of a configuration; `origin` where it was read from a config.json. */
+export function llama(config: LlamaConfig, origin?: Origin): LanguageModel {
   const parameters = llamaParameters(config)
-  const linears = parameters.flatMap(({ name, shape }): LinearModule[] =>
-    /\.layers\.\d+\..*_proj\.weight$/.test(name)
-      ? [{ module: name.slice(0, -'.weight'.length), inputs: shape[1], outputs: shape[0] }]
-      : [],
-  )
+  const linears = linearModules(parameters, /\.layers\.\d+\..*_proj\.weight$/)
   return {
-    family: 'llama',
+    family: origin?.family ?? 'llama',
     vocabularySize: config.vocabularySize,
     hiddenSize: config.hiddenSize,
     layers: config.layers,
     maxLength: config.maxLength,
-    widest: Math.max(config.hiddenSize, config.intermediateSize),
+    widest: widestOf(linears),
     parameters,
     linears,
-    config: toHuggingFace(config),
+    config: origin?.config ?? toHuggingFace(config),
     graph: (options) => llamaGraph(config, parameters, options),
   }
 }
@@ -101,62 +125,57 @@ export function llama(config: LlamaConfig): LanguageModel {
  * (docs/decisions/0003-last-layer-at-labels.md).
  */
 function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options: GraphOptions = {}): ModelGraph {
-  const { heads, keyValueHeads, layers: count, hiddenSize: d } = config
+  const { heads, keyValueHeads, layers: count, rmsNormEpsilon, activation = 'silu' } = config
   const { positions, adapters, maxLength = config.maxLength, block = (build, x) => build(x) } = options
-  const size = headSize(config)
+  const size = headSizeOf(config)
   const parameters = new Map(declared.map(({ name, shape }) => [name, input(name, shape)]))
   const weight = (name: string) => parameters.get(name) as Tensor
   const layers = { parameters, adapters }
-  const rotation = { maxLength, theta: config.ropeTheta }
+  const turn = { theta: config.ropeTheta, dims: config.rotaryDims ?? size, scaling: config.ropeScaling }
+  const rotation = { maxLength, ...rotaryFrequencies(turn) }
   const tokens = input('tokens', ['batch', 'length'], 'int32')
   const table = weight('model.embed_tokens.weight')
+  const norm = (x: Tensor, module: string) => rmsNorm(x, weight(`${module}.weight`), rmsNormEpsilon)
 
   const layerAt = (layer: number) => (x: Tensor) => {
     const at = `model.layers.${layer}`
-    const norm = rmsNorm(x, weight(`${at}.input_layernorm.weight`), config.rmsNormEpsilon)
-    const project = (name: string, count: number) => {
-      const flat = linear(norm, layers, `${at}.self_attn.${name}`)
-      return transpose(reshape(flat, ['batch', 'length', count, size]), [0, 2, 1, 3])
-    }
+    const [attention, mlp] = [`${at}.self_attn`, `${at}.mlp`]
+    const normed = norm(x, `${at}.input_layernorm`)
+    /** RMSNorm over each head of [batch*length, heads * size]. */
+    const normHeads = (flat: Tensor, count: number, module: string) =>
+      config.queryKeyNorm
+        ? reshape(norm(reshape(flat, [product([count, 'batch', 'length']), size]), module), [
+            'batch*length',
+            count * size,
+          ])
+        : flat
+    const project = (name: string) => linear(normed, layers, `${attention}.${name}`)
+    const query = normHeads(project('q_proj'), heads, `${attention}.q_norm`)
+    const key = normHeads(project('k_proj'), keyValueHeads, `${attention}.k_norm`)
     const attended = causalAttention(
-      rotary(project('q_proj', heads), rotation),
-      shareHeads(rotary(project('k_proj', keyValueHeads), rotation), config),
-      shareHeads(project('v_proj', keyValueHeads), config),
+      rotary(splitHeads(query, heads, size), rotation),
+      rotary(splitHeads(key, keyValueHeads, size), rotation),
+      splitHeads(project('v_proj'), keyValueHeads, size),
       1 / Math.sqrt(size),
     )
-    let [merged, stream] = [reshape(transpose(attended, [0, 2, 1, 3]), ['batch*length', d]), x]
+    let [merged, stream] = [mergeHeads(attended), x]
     if (positions && layer === count - 1) {
       merged = gatherRows(merged, positions)
       stream = gatherRows(stream, positions)
     }
-    stream = add(stream, linear(merged, layers, `${at}.self_attn.o_proj`))
-
-    const norm2 = rmsNorm(stream, weight(`${at}.post_attention_layernorm.weight`), config.rmsNormEpsilon)
-    const widen = (name: string) => linear(norm2, layers, `${at}.mlp.${name}`)
-    return add(stream, linear(swiglu(widen('gate_proj'), widen('up_proj')), layers, `${at}.mlp.down_proj`))
+    stream = add(stream, linear(merged, layers, `${attention}.o_proj`))
+    const normed2 = norm(stream, `${at}.post_attention_layernorm`)
+    const widen = (name: string) => linear(normed2, layers, `${mlp}.${name}`)
+    const wide = gated(activation, widen('gate_proj'), widen('up_proj'))
+    return add(stream, linear(wide, layers, `${mlp}.down_proj`))
   }
   let x = gatherRows(table, reshape(tokens, ['batch*length']))
   for (let layer = 0; layer < count; layer++) x = block(layerAt(layer), x)
-  const hidden = rmsNorm(x, weight('model.norm.weight'), config.rmsNormEpsilon)
+  const hidden = norm(x, 'model.norm')
   return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
 }
 
-/** Key or value heads repeated for the query heads that share them: [batch, kv, length, d] → [batch, heads, length, d]. */
-function shareHeads(x: Tensor, { heads, keyValueHeads }: LlamaConfig): Tensor {
-  if (heads === keyValueHeads) return x
-  const [batch, , length, size] = x.shape
-  const group = heads / keyValueHeads
-  const repeated = broadcastTo(reshape(x, [batch, keyValueHeads, 1, length, size]), [
-    batch,
-    keyValueHeads,
-    group,
-    length,
-    size,
-  ])
-  return reshape(repeated, [batch, heads, length, size])
-}
-
-/** config.json as transformers reads it. */
+/** config.json as transformers reads it, of a plain Llama: the options of other checkpoints come with their own. */
 function toHuggingFace(config: LlamaConfig): Record<string, unknown> {
   return {
     architectures: ['LlamaForCausalLM'],

@@ -1,15 +1,16 @@
 /** One case per operator and variant: the graph, its inputs, and the tolerance of float32 devices against the float64 oracle. */
 
+import { gelu, relu } from '../../src/engine/operators/activation.ts'
 import { causalAttention, rotary } from '../../src/engine/operators/attention.ts'
 import * as elementwise from '../../src/engine/operators/elementwise.ts'
-import { gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
+import { firstRows, gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
 import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
 import { tokenNll } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
-import { rmsNorm } from '../../src/engine/operators/normalise.ts'
+import { layerNorm, rmsNorm } from '../../src/engine/operators/normalise.ts'
 import { mean, sum, sumOfSquares, sumTo } from '../../src/engine/operators/reduce.ts'
 import type { Shape } from '../../src/engine/shape.ts'
-import { constant, type Tensor } from '../../src/engine/tensor.ts'
+import { constant, scalar, type Tensor } from '../../src/engine/tensor.ts'
 
 export interface Case {
   name: string
@@ -66,6 +67,17 @@ export const cases: Case[] = [
     dims: batched,
     build: ({ g, u }) => elementwise.swiglu(g, u),
   },
+  ...(['erf', 'tanh'] as const).map(
+    (form): Case => ({
+      name: `gelu, ${form}`,
+      inputs: { a: { shape: ['batch', 40] } },
+      dims: batched,
+      // Out to where the tails are 0 and 1.
+      build: ({ a }) => gelu(elementwise.scale(a, 4), form),
+      tolerance: 2e-5,
+    }),
+  ),
+  { name: 'relu', inputs: { a: { shape: [2, 9] } }, build: ({ a }) => relu(a) },
   { name: 'sum of everything', inputs: { a: { shape: [2, 3] } }, build: ({ a }) => sum(a) },
   { name: 'sum over a middle axis', inputs: { a: { shape: [2, 3, 4] } }, build: ({ a }) => sum(a, { axes: [1] }) },
   {
@@ -73,6 +85,18 @@ export const cases: Case[] = [
     inputs: { a: { shape: ['batch', 3, 4] } },
     dims: batched,
     build: ({ a }) => sum(a, { axes: [0, -1], keepDims: true }),
+  },
+  {
+    name: 'sum over rows',
+    inputs: { a: { shape: ['batch', 3] } },
+    dims: batched,
+    build: ({ a }) => sum(a, { axes: [0] }),
+  },
+  {
+    name: 'add, of a bias to rows',
+    inputs: { a: { shape: ['batch', 'length', 4] }, b: { shape: [4] } },
+    dims: batched,
+    build: ({ a, b }) => elementwise.add(reshape(a, ['batch*length', 4]), b),
   },
   { name: 'mean', inputs: { a: { shape: [2, 5] } }, build: ({ a }) => mean(a, { axes: [1] }) },
   { name: 'sumTo', inputs: { a: { shape: [2, 3, 4] } }, build: ({ a }) => sumTo(a, [3, 1]) },
@@ -152,6 +176,18 @@ export const cases: Case[] = [
     build: ({ a, at }) => scatterRows(a, at, 4),
   },
   {
+    name: 'firstRows',
+    inputs: { a: { shape: [5, 3] }, b: { shape: ['batch', 'length', 3] } },
+    dims: batched,
+    build: ({ a, b }) => elementwise.add(b, firstRows(a, 'length')),
+  },
+  {
+    name: 'layerNorm',
+    inputs: { a: { shape: ['batch', 6] }, g: { shape: [6] }, b: { shape: [6] } },
+    dims: batched,
+    build: ({ a, g, b }) => layerNorm(elementwise.add(a, scalar(3)), g, b, 1e-5),
+  },
+  {
     name: 'rmsNorm',
     inputs: { a: { shape: ['batch', 6] }, g: { shape: [6] } },
     dims: batched,
@@ -161,12 +197,28 @@ export const cases: Case[] = [
     name: 'rotary',
     inputs: { a: { shape: ['batch', 2, 'length', 6] } },
     dims: batched,
-    build: ({ a }) => rotary(a, { maxLength: 5, theta: 100 }),
+    build: ({ a }) => rotary(a, { maxLength: 5, frequencies: [1, 0.2, 0.05] }),
+  },
+  {
+    name: 'rotary of a part of each head, scaled',
+    inputs: { a: { shape: ['batch', 2, 'length', 7] } },
+    dims: batched,
+    build: ({ a }) => rotary(a, { maxLength: 5, frequencies: [1, 0.2], factor: 1.3 }),
   },
   {
     name: 'causalAttention',
     inputs: {
       q: { shape: ['batch', 2, 'length', 4] },
+      k: { shape: ['batch', 2, 'length', 4] },
+      v: { shape: ['batch', 2, 'length', 4] },
+    },
+    dims: { batch: 2, length: 5 },
+    build: ({ q, k, v }) => causalAttention(q, k, v, 0.5),
+  },
+  {
+    name: 'causalAttention, keys and values shared by three query heads',
+    inputs: {
+      q: { shape: ['batch', 6, 'length', 4] },
       k: { shape: ['batch', 2, 'length', 4] },
       v: { shape: ['batch', 2, 'length', 4] },
     },

@@ -2,27 +2,33 @@
 
 import { size } from '../interpreter.ts'
 import type { Lowering } from '../onnx/lowering.ts'
+import type { Attributes } from '../onnx/protobuf.ts'
 import { type Dim, dimValue, formatShape, product, type Shape, sameShape } from '../shape.ts'
 import { apply, type NdArray, type Tensor } from '../tensor.ts'
 
+/** Angles of rotary positions: the pair j turns by p * frequencies[j] at position p. */
 export interface RotaryOptions {
   /** Longest sequence the tables serve. */
   maxLength: number
-  /** Base of the angles. Default 10,000. */
-  theta?: number
+  /** Angle of each pair per position, [rotated dimensions / 2]; models/rope.ts computes them. */
+  frequencies: readonly number[]
+  /** Factor on the turned dimensions (YaRN's and LongRoPE's attention factor). Default 1. */
+  factor?: number
 }
 
 /**
- * Rotary position embedding of x [batch, heads, length, d], halves rotated as in Hugging Face's Llama: at position p the pair
- * (x_j, x_{j + d/2}) turns by the angle p * theta^(-2j/d). Its gradient turns back. Source: Su et al. 2021, arXiv 2104.09864.
+ * Rotary position embedding of x [batch, heads, length, d], halves rotated as in Hugging Face's Llama: with r = 2 frequencies.length at most d, at
+ * position p the pair (x_j, x_{j + r/2}) turns by the angle p * frequencies[j] and grows by `factor`; what follows the first r is left alone. Its
+ * gradient turns back. Angles are rounded to float32, as transformers has them. Source: Su et al. 2021, arXiv 2104.09864.
  */
-export function rotary(x: Tensor, { maxLength, theta = 10_000 }: RotaryOptions, inverse = false): Tensor {
-  const d = x.shape[3]
-  if (x.shape.length !== 4 || typeof d !== 'number' || d % 2 !== 0) {
-    throw new Error(`rotary: expected [batch, heads, length, even d], found ${formatShape(x.shape)}`)
+export function rotary(x: Tensor, options: RotaryOptions, inverse = false): Tensor {
+  const { maxLength, frequencies, factor = 1 } = options
+  const [, heads, , d] = x.shape
+  const half = frequencies.length
+  if (x.shape.length !== 4 || typeof d !== 'number' || 2 * half > d || half === 0) {
+    throw new Error(`rotary: expected [batch, heads, length, at least ${2 * half}], found ${formatShape(x.shape)}`)
   }
-  const half = d / 2
-  const angle = (position: number, j: number) => position * theta ** (-j / half)
+  const angle = (position: number, j: number) => Math.fround(position * frequencies[j])
   const sign = inverse ? -1 : 1
   return apply({
     operator: 'rotary',
@@ -30,28 +36,30 @@ export function rotary(x: Tensor, { maxLength, theta = 10_000 }: RotaryOptions, 
     types: [{ shape: x.shape, dtype: x.dtype }],
     interpret: ([value]) => {
       const length = value.shape[2]
-      const data = new Float64Array(value.data.length)
+      const data = value.data.slice()
       for (let at = 0, row = 0; at < data.length; at += d, row++) {
         for (let j = 0; j < half; j++) {
           const turn = sign * angle(row % length, j)
           const [first, second] = [value.data[at + j], value.data[at + half + j]]
-          data[at + j] = first * Math.cos(turn) - second * Math.sin(turn)
-          data[at + half + j] = second * Math.cos(turn) + first * Math.sin(turn)
+          data[at + j] = factor * (first * Math.cos(turn) - second * Math.sin(turn))
+          data[at + half + j] = factor * (second * Math.cos(turn) + first * Math.sin(turn))
         }
       }
       return [{ shape: value.shape, data }]
     },
-    gradient: ([upstream]) => [rotary(upstream as Tensor, { maxLength, theta }, !inverse)],
+    gradient: ([upstream]) => [rotary(upstream as Tensor, options, !inverse)],
     lower: (lowering, [name]) => {
       const table = (f: (angle: number) => number) =>
         lowering.constant(
-          Float32Array.from({ length: maxLength * half }, (_, i) => f(angle(Math.floor(i / half), i % half))),
+          Float32Array.from({ length: maxLength * half }, (_, i) => factor * f(angle(Math.floor(i / half), i % half))),
           [maxLength, half],
         )
-      const key = `rotary ${maxLength} ${half} ${theta}`
+      const key = `rotary ${maxLength} ${factor} ${frequencies.join()}`
       const cos = lowering.once(`${key} cos`, () => table(Math.cos))
       const sin = lowering.once(`${key} ${sign} sin`, () => table((turn) => sign * Math.sin(turn)))
-      return [lowering.contributed('RotaryEmbedding', [name, lowering.int64([0]), cos, sin], { interleaved: 0 })]
+      const partial: Attributes = 2 * half < d ? { rotary_embedding_dim: 2 * half, num_heads: heads as number } : {}
+      const attributes = { interleaved: 0, ...partial }
+      return [lowering.contributed('RotaryEmbedding', [name, lowering.int64([0]), cos, sin], attributes)]
     },
   })[0]
 }
@@ -66,17 +74,20 @@ function causalMask(lowering: Lowering, length: Dim): string {
 }
 
 /**
- * Causal scaled dot-product attention: O = P V, P = softmax(scale Q K^T + mask), over q, k, v [batch, heads, length, d].
+ * Causal scaled dot-product attention: O = P V, P = softmax(scale Q K^T + mask), over q [batch, heads, length, d] and k, v [batch, groups, length, d],
+ * each group's keys and values shared by heads / groups query heads, whose rows are stacked rather than the keys repeated.
  * Queries see keys at their own and earlier positions, so right-padding needs no mask of its own. Memory: batch * heads *
  * length^2 for P, kept for the gradient.
  */
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
-  if (q.shape.length !== 4 || !sameShape(q.shape, k.shape) || !sameShape(q.shape, v.shape)) {
+  const [batch, heads, length, d] = q.shape
+  const groups = k.shape[1]
+  const shared = sameShape(k.shape, v.shape) && sameShape(k.shape, [batch, groups, length, d])
+  if (q.shape.length !== 4 || !shared || (heads as number) % (groups as number) !== 0) {
     throw new Error(
-      `causalAttention: shapes ${formatShape(q.shape)}, ${formatShape(k.shape)}, ${formatShape(v.shape)} differ or are not [batch, heads, length, d]`,
+      `causalAttention: shapes ${formatShape(q.shape)}, ${formatShape(k.shape)}, ${formatShape(v.shape)} are not [batch, heads, length, d] and twice [batch, groups, length, d], heads a multiple of groups`,
     )
   }
-  const [batch, heads, length] = q.shape
   const weights: Shape = [batch, heads, length, length]
   const [output, probabilities] = apply({
     operator: 'causalAttention',
@@ -88,14 +99,25 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number):
     interpret: ([query, key, value]) => attend(query, key, value, scale),
     gradient: ([dO]) => attentionGradient({ q, k, v, output, probabilities, dO: dO as Tensor, scale }),
     lower: (lowering, [query, key, value]) => {
-      const scores = lowering.matmul(query, key, { rank: 4, transposeB: true, alpha: scale })
+      const { stack, unstack } = stacking(lowering, q.shape, groups)
+      const product = lowering.matmul(stack(query), key, { rank: 4, transposeB: true, alpha: scale })
+      const scores = heads === groups ? product : lowering.node('Reshape', [product, lowering.shape(weights)])
       const masked = lowering.node('Add', [scores, causalMask(lowering, length)])
       const p = lowering.node('Softmax', [masked], { axis: -1 })
-      return [lowering.matmul(p, value, { rank: 4 }), p]
+      return [unstack(lowering.matmul(stack(p, length), value, { rank: 4 })), p]
     },
     flops: (dims) => 2 * 2 * dimValue(product([...q.shape, length]), dims),
   })
   return output
+}
+
+/** [batch, heads, length, width] to and from [batch, groups, heads/groups * length, width]: the same elements in the same order. */
+function stacking(lowering: Lowering, [batch, heads, length, d]: Shape, groups: Dim) {
+  if (heads === groups) return { stack: (x: string) => x, unstack: (x: string) => x }
+  const rows = product([(heads as number) / (groups as number), length])
+  const stack = (x: string, width: Dim = d) =>
+    lowering.node('Reshape', [x, lowering.shape([batch, groups, rows, width])])
+  return { stack, unstack: (x: string) => lowering.node('Reshape', [x, lowering.shape([batch, heads, length, d])]) }
 }
 
 interface AttentionGradient {
@@ -119,12 +141,14 @@ function attentionGradient({ q, k, v, output, probabilities, dO, scale }: Attent
     types: [q, k, v].map(({ shape, dtype }) => ({ shape, dtype })),
     interpret: ([query, key, value, , p, up]) => attendGradient(query, key, value, p, up, scale),
     lower: (lowering, [query, key, value, o, p, up]) => {
-      const dV = lowering.matmul(p, up, { rank: 4, transposeA: true })
-      const dP = lowering.matmul(up, value, { rank: 4, transposeB: true })
-      const delta = lowering.rowSum(lowering.node('Mul', [up, o]))
-      const dS = lowering.node('Mul', [p, lowering.node('Sub', [dP, delta])])
-      const dQ = lowering.matmul(dS, key, { rank: 4, alpha: scale })
-      const dK = lowering.matmul(dS, query, { rank: 4, transposeA: true, alpha: scale })
+      const { stack, unstack } = stacking(lowering, q.shape, k.shape[1])
+      const [stackedP, stackedUp] = [stack(p, q.shape[2]), stack(up)]
+      const dV = lowering.matmul(stackedP, stackedUp, { rank: 4, transposeA: true })
+      const dP = lowering.matmul(stackedUp, value, { rank: 4, transposeB: true })
+      const delta = lowering.rowSum(lowering.node('Mul', [stackedUp, stack(o)]))
+      const dS = lowering.node('Mul', [stackedP, lowering.node('Sub', [dP, delta])])
+      const dQ = unstack(lowering.matmul(dS, key, { rank: 4, alpha: scale }))
+      const dK = lowering.matmul(dS, stack(query), { rank: 4, transposeA: true, alpha: scale })
       return [dQ, dK, dV]
     },
     flops: (dims) => 4 * 2 * dimValue(product([...q.shape, q.shape[2]]), dims),
@@ -133,20 +157,22 @@ function attentionGradient({ q, k, v, output, probabilities, dO, scale }: Attent
 
 function attend(q: NdArray, k: NdArray, v: NdArray, scale: number): NdArray[] {
   const [batch, heads, length, d] = q.shape
+  const share = heads / k.shape[1]
   const p = new Float64Array(batch * heads * length * length)
   const data = new Float64Array(q.data.length)
   for (let head = 0; head < batch * heads; head++) {
+    const keys = Math.floor(head / share)
     for (let i = 0; i < length; i++) {
       const row = p.subarray((head * length + i) * length, (head * length + i) * length + i + 1)
       for (let j = 0; j <= i; j++) {
         for (let c = 0; c < d; c++)
-          row[j] += scale * q.data[(head * length + i) * d + c] * k.data[(head * length + j) * d + c]
+          row[j] += scale * q.data[(head * length + i) * d + c] * k.data[(keys * length + j) * d + c]
       }
       const peak = row.reduce((a, b) => Math.max(a, b))
       const total = row.reduce((sum, score) => sum + Math.exp(score - peak), 0)
       for (let j = 0; j <= i; j++) {
         row[j] = Math.exp(row[j] - peak) / total
-        for (let c = 0; c < d; c++) data[(head * length + i) * d + c] += row[j] * v.data[(head * length + j) * d + c]
+        for (let c = 0; c < d; c++) data[(head * length + i) * d + c] += row[j] * v.data[(keys * length + j) * d + c]
       }
     }
   }
@@ -158,19 +184,21 @@ function attend(q: NdArray, k: NdArray, v: NdArray, scale: number): NdArray[] {
 
 function attendGradient(q: NdArray, k: NdArray, v: NdArray, p: NdArray, up: NdArray, scale: number): NdArray[] {
   const [length, d] = q.shape.slice(2)
+  const share = q.shape[1] / k.shape[1]
   const [dq, dk, dv] = [q, k, v].map((array) => new Float64Array(array.data.length))
   for (let head = 0; head < size(q.shape.slice(0, 2)); head++) {
+    const keys = Math.floor(head / share)
     for (let i = 0; i < length; i++) {
       const at = (head * length + i) * d
       const row = p.data.subarray((head * length + i) * length, (head * length + i + 1) * length)
       const dP = Array.from({ length: i + 1 }, (_, j) => {
         let dot = 0
-        for (let c = 0; c < d; c++) dot += up.data[at + c] * v.data[(head * length + j) * d + c]
+        for (let c = 0; c < d; c++) dot += up.data[at + c] * v.data[(keys * length + j) * d + c]
         return dot
       })
       const mean = dP.reduce((total, value, j) => total + row[j] * value, 0)
       for (let j = 0; j <= i; j++) {
-        const from = (head * length + j) * d
+        const from = (keys * length + j) * d
         const dS = scale * row[j] * (dP[j] - mean)
         for (let c = 0; c < d; c++) {
           dq[at + c] += dS * k.data[from + c]
@@ -180,5 +208,9 @@ function attendGradient(q: NdArray, k: NdArray, v: NdArray, p: NdArray, up: NdAr
       }
     }
   }
-  return [dq, dk, dv].map((data) => ({ shape: q.shape, data }))
+  return [
+    { shape: q.shape, data: dq },
+    { shape: k.shape, data: dk },
+    { shape: v.shape, data: dv },
+  ]
 }

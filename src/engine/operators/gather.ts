@@ -1,4 +1,4 @@
-/** Rows by index: the embedding look-up, and the scatter that is its gradient. */
+/** Rows by index: the embedding look-up, and the scatter that is its gradient; the first rows of a table. */
 
 import { size } from '../interpreter.ts'
 import { type Dim, dimValue, formatShape } from '../shape.ts'
@@ -53,6 +53,48 @@ export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
       if (lowering.target === 'gpu') return [lowering.node('ScatterND', [zeros, column, values], { reduction: 'add' })]
       const everywhere = lowering.node('Expand', [column, lowering.node('Shape', [values])])
       return [lowering.node('ScatterElements', [zeros, everywhere, values], { axis: 0, reduction: 'add' })]
+    },
+  })[0]
+}
+
+/** The first `count` rows of table [n, d]: [count, d]. A named count above n gives n rows. */
+export function firstRows(table: Tensor, count: Dim): Tensor {
+  const [n, d] = table.shape
+  if (table.shape.length !== 2 || typeof n !== 'number' || (typeof count === 'number' && count > n)) {
+    throw new Error(`firstRows: expected [at least ${count}, d], found ${formatShape(table.shape)}`)
+  }
+  return apply({
+    operator: 'firstRows',
+    inputs: [table],
+    types: [{ shape: [count, d], dtype: table.dtype }],
+    interpret: ([values], dims) => {
+      const shape = [dimValue(count, dims), values.shape[1]]
+      return [{ shape, data: values.data.slice(0, size(shape)) }]
+    },
+    gradient: ([upstream]) => [paddedRows(upstream as Tensor, n)],
+    lower: (lowering, [name]) => [
+      lowering.node('Slice', [name, lowering.int64([0]), lowering.dimension(count), lowering.int64([0])]),
+    ],
+  })[0]
+}
+
+/** x [m, d] followed by rows of zeros: [n, d]. */
+function paddedRows(x: Tensor, n: number): Tensor {
+  const [m, d] = x.shape
+  return apply({
+    operator: 'paddedRows',
+    inputs: [x],
+    types: [{ shape: [n, d], dtype: x.dtype }],
+    interpret: ([values]) => {
+      const data = new Float64Array(n * values.shape[1])
+      data.set(values.data)
+      return [{ shape: [n, values.shape[1]], data }]
+    },
+    gradient: ([upstream]) => [firstRows(upstream as Tensor, m)],
+    lower: (lowering, [name]) => {
+      const missing = lowering.node('Sub', [lowering.int64([n]), lowering.dimension(m)])
+      const pads = lowering.node('Concat', [lowering.int64([0, 0]), missing, lowering.int64([0])], { axis: 0 })
+      return [lowering.node('Pad', [name, pads])]
     },
   })[0]
 }

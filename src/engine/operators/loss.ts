@@ -160,7 +160,7 @@ interface ScanOptions {
 }
 
 /** ONNX Scan over `chunks` equal cuts of its items. Returns the final state, then the results stacked by chunk. */
-function scan(lowering: Lowering, { chunks, state, items, results, build }: ScanOptions): string[] {
+export function scan(lowering: Lowering, { chunks, state, items, results, build }: ScanOptions): string[] {
   const cut = items.map(({ name, width }) =>
     lowering.node('Reshape', [name, lowering.int64(width === undefined ? [chunks, -1] : [chunks, -1, width])]),
   )
@@ -181,7 +181,8 @@ function scan(lowering: Lowering, { chunks, state, items, results, build }: Scan
   })
 }
 
-function logSoftmax(h: NdArray, w: NdArray): NdArray {
+/** Log-softmax of h W^T, [m, v]. */
+export function logSoftmax(h: NdArray, w: NdArray): NdArray {
   const [m, d] = h.shape
   const v = w.shape[0]
   const data = new Float64Array(m * v)

