@@ -11,15 +11,24 @@ import { type Node, reachable, scalar, type Tensor } from './tensor.ts'
 export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[] {
   if (loss.shape.length !== 0)
     throw new Error(`gradients: the loss must be a scalar, found shape ${formatShape(loss.shape)}`)
-  const nodes = reachable([loss])
-  const wanted = new Set<Node>(parameters.map((parameter) => parameter.node))
+  return pullback(loss, scalar(1), parameters).map((gradient, i) => {
+    const { node } = parameters[i]
+    if (gradient === undefined) throw new Error(`gradients: '${node.name ?? node.operator}' does not reach the loss`)
+    return gradient
+  })
+}
+
+/** Gradients with respect to `wanted` given that of `output`; undefined for what does not reach it. */
+export function pullback(output: Tensor, seed: Tensor, wanted: readonly Tensor[]): (Tensor | undefined)[] {
+  const ends = new Set<Node>(wanted.map(({ node }) => node))
+  const nodes = reachable([output])
   const active = new Set<Node>()
   for (const node of nodes) {
-    if (wanted.has(node) || node.inputs.some((tensor) => active.has(tensor.node))) active.add(node)
+    if (ends.has(node) || node.inputs.some((tensor) => active.has(tensor.node))) active.add(node)
   }
-  const upstream = new Map<Tensor, Tensor>([[loss, scalar(1)]])
+  const upstream = new Map<Tensor, Tensor>([[output, seed]])
   for (const node of nodes.reverse()) {
-    if (!active.has(node) || wanted.has(node)) continue
+    if (!active.has(node) || ends.has(node)) continue
     const given = node.outputs.map((tensor) => upstream.get(tensor))
     if (given.every((tensor) => tensor === undefined)) continue
     if (!node.gradient) throw new Error(`gradients: operator '${node.operator}' has no gradient rule`)
@@ -36,10 +45,5 @@ export function gradients(loss: Tensor, parameters: readonly Tensor[]): Tensor[]
       upstream.set(tensor, sum === undefined ? contribution : add(sum, contribution))
     })
   }
-  return parameters.map((parameter) => {
-    const gradient = upstream.get(parameter)
-    if (gradient === undefined)
-      throw new Error(`gradients: '${parameter.node.name ?? parameter.node.operator}' does not reach the loss`)
-    return gradient
-  })
+  return wanted.map((tensor) => upstream.get(tensor))
 }

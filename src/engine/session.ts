@@ -5,20 +5,27 @@
 import type * as Ort from 'onnxruntime-common'
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import { bindDims } from './interpreter.ts'
-import { lowerGraph } from './onnx/lowering.ts'
+import { lowerGraph, type ProductPrecision } from './onnx/lowering.ts'
 import { encodeModel } from './onnx/protobuf.ts'
 import type { Dims } from './shape.ts'
 import { type Node, reachable, type Tensor } from './tensor.ts'
 
 export type OrtApi = typeof Ort
-export type DeviceName = 'cpu' | 'webgpu'
+export type DeviceName = 'cpu' | 'webgpu' | 'cuda'
+/** Of the factors of matrix products; sums, activations and the loss are float32 always. */
+export type Precision = ProductPrecision
 
-/** Where graphs run. `threads` counts the cpu provider's intra-operator threads. */
+/** Where graphs run. */
 export interface Device {
   ort: OrtApi
   name: DeviceName
+  /** Threads of the cpu provider inside an operator, of which it uses 16 at most: see `paddingFor` in training/scorer.ts. */
   threads: number
+  /** Default float32. cpu has no other; webgpu has float16 where the card has, cuda both. */
+  precision?: Precision
 }
+
+const MOST_THREADS = 16
 
 /** An array on its way into or out of a session; `value` may live on the device. */
 export type Feed = OrtTensor
@@ -54,12 +61,12 @@ export async function compile(
   const inputs = new Map<string, Node>(
     nodes.flatMap((node) => (node.name === undefined ? [] : [[node.name, node] as const])),
   )
-  const model = encodeModel(lowerGraph(outputs, device.name === 'cpu' ? 'cpu' : 'gpu'))
+  const model = encodeModel(lowerGraph(outputs, device.name === 'cpu' ? 'cpu' : 'gpu', device.precision))
   const kept = new Set(options.keep)
   const session = await device.ort.InferenceSession.create(model, {
     executionProviders: [device.name],
     graphOptimizationLevel: 'all',
-    intraOpNumThreads: device.threads,
+    intraOpNumThreads: Math.min(device.threads, MOST_THREADS),
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     ...(device.name === 'webgpu'

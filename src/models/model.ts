@@ -1,7 +1,7 @@
 /** What training, scoring and saving need to know of a language model, whatever its family. */
 
 import type { Tensor } from '../engine/tensor.ts'
-import type { Adapters } from './linear.ts'
+import type { Adapters, Layout } from './linear.ts'
 import type { Parameter } from './parameters.ts'
 
 export interface LanguageModel {
@@ -25,10 +25,15 @@ export interface LanguageModel {
   graph(options?: GraphOptions): ModelGraph
 }
 
+/** What a model keeps of the config.json that it was read from. */
+export type Origin = Pick<LanguageModel, 'family' | 'config'>
+
 export interface LinearModule {
   module: string
   inputs: number
   outputs: number
+  /** Of its weight. Default [outputs, inputs]. */
+  layout?: Layout
 }
 
 export interface GraphOptions {

@@ -1,37 +1,43 @@
 /** A language model compiled to train and to score on one device, with its state. */
 
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
-import { gradients } from '../engine/gradient.ts'
-import { multiply } from '../engine/operators/elementwise.ts'
-import { tokenNll } from '../engine/operators/loss.ts'
-import { sum } from '../engine/operators/reduce.ts'
-import { compile, type Device } from '../engine/session.ts'
+import { compile, type Device, type Executable } from '../engine/session.ts'
 import type { TensorMap } from '../engine/tensor.ts'
-import { input, type Tensor } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
 import type { LanguageModel } from '../models/model.ts'
 import { initialParameters, type Parameter } from '../models/parameters.ts'
-import { type AdamWOptions, adamw, adamwScalars } from './adamw.ts'
+import type { Parallel } from '../parallel/parallel.ts'
+import { type AdamWOptions, adamwScalars } from './adamw.ts'
 import type { Collated, Padding } from './collate.ts'
+import { deviceOptimiser } from './device-optimiser.ts'
+import { type GraphChoices, gradientGraph, scoringGraph, trainedParameters } from './graphs.ts'
+import { hostOptimiser } from './host-optimiser.ts'
+import { batchFeeds, frozenFeeds, paddingFor, rowMeans } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 
-export interface TrainerOptions {
+export interface TrainerOptions extends GraphChoices {
   model: LanguageModel
   device: Device
   optimiser: AdamWOptions
-  /** Label positions are cut into this many chunks, so that the vocabulary does not set the memory. Default 1. */
-  chunks?: number
+  /** The model's weights, where adapters are trained beside them (`lora`). */
+  frozen?: TensorMap
+  /** Threads for the optimiser's step. Default: none but this one. */
+  parallel?: Parallel
 }
 
 export interface Trainer {
+  /** What is trained: the model's parameters, or the adapters beside them. */
   readonly parameters: readonly Parameter[]
   /** What batches must be padded to. */
   readonly padding: Required<Padding>
-  /** One optimiser step; mean NLL over the batch's labels, and the gradient norm before clipping. */
-  train(batch: Collated, rate: number): Promise<{ loss: number; norm: number }>
+  /**
+   * One optimiser step on a batch, or on the parts of one, whose gradients are added up; mean NLL over all its labels, and the gradient
+   * norm before clipping.
+   */
+  train(batch: Collated | readonly Collated[], rate: number): Promise<{ loss: number; norm: number }>
   /** Mean NLL of each row of the batch; NaN where it has no label. */
   score(batch: Collated): Promise<Float32Array>
-  /** A copy of everything that training changes. */
+  /** Everything that training changes. On cpu it is the live state, not a copy: it holds until the next `train` or `load`. */
   state(): Promise<TrainingState>
   load(state: TrainingState): void
   /** FLOPs of matrix products for one batch. */
@@ -44,126 +50,91 @@ export function startingState(parameters: TensorMap): TrainingState {
   return { step: 0, parameters, first: zeros(parameters), second: zeros(parameters) }
 }
 
-/** A state to start from: the model's own initial parameters, zero moments. */
-export function initialState({ parameters }: LanguageModel, seed: number): TrainingState {
+/** A state to start from: initial values of these parameters, zero moments. */
+export function initialState({ parameters }: { parameters: readonly Parameter[] }, seed: number): TrainingState {
   return startingState(initialParameters(parameters, seed))
 }
 
 const zeros = (like: TensorMap): TensorMap =>
   new Map([...like].map(([name, { shape, data }]) => [name, { shape, data: new Float32Array(data.length) }]))
 
-const kinds = ['parameters', 'first', 'second'] as const
-const stateName = (kind: (typeof kinds)[number], name: string) => `${kind}/${name}`
-const successor = (name: string) => `next/${name}`
-const copied = (name: string) => `copy/${name}`
+/** Loss scale of half-precision training: where it starts, and how many clean steps double it. */
+const LOSS_SCALE = 2 ** 12
+const STEPS_TO_DOUBLE = 200
 
-/** Compiles the two graphs. The state starts at zero: call `load`. */
+/** Compiles the graphs. The state starts undefined: call `load`. */
 export async function compileTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { model, device, optimiser, chunks = 1 } = options
+  const { model, device, optimiser: adamw, lora, chunks = 1 } = options
   const { ort } = device
-  const { parameters } = model
-  const stateNames = kinds.flatMap((kind) => parameters.map(({ name }) => stateName(kind, name)))
-  const graph = trainingGraph(model, optimiser, chunks)
-  const training = await compile(graph, device, { keep: stateNames.map(successor) })
-  const scoring = await compile({ nll: scoringGraph(model, chunks) }, device)
+  const parameters = trainedParameters(model, lora)
+  const onHost = device.name !== 'webgpu'
+  const optimiser = onHost
+    ? await hostOptimiser(parameters, ort, options.parallel)
+    : await deviceOptimiser(parameters, device)
+  const kept = { keep: parameters.map(({ name }) => `gradient/${name}`) }
+  const training = await compile(gradientGraph(model, options, false), device, kept)
+  const scoring = await compile(scoringGraph(model, options), device)
+  // Most runs never cut a batch into parts.
+  let accumulating: Executable | undefined
+  const frozen = lora === undefined ? {} : await frozenFeeds(model, options.frozen ?? new Map(), device)
+  const half = device.precision === 'float16'
+  let [step, scale, clean] = [0, half ? LOSS_SCALE : 1, 0]
 
-  // The state stays where it is computed. On cpu there are two copies: each step reads one and writes the other, so nothing is
-  // copied and nothing is overwritten before its last reader is done. On webgpu each step's outputs are the next one's inputs.
-  const allocate = (): Record<string, OrtTensor> =>
-    Object.fromEntries(
-      kinds.flatMap((kind) =>
-        parameters.map(({ name, shape }) => [
-          stateName(kind, name),
-          new ort.Tensor('float32', new Float32Array(shape.reduce((a, b) => a * b, 1)), shape) as OrtTensor,
-        ]),
-      ),
-    )
-  const inPlace = device.name === 'cpu'
-  // ONNX Runtime's Node binding cannot read a device buffer; a graph of identities can.
-  const download = inPlace ? undefined : await compile(copyGraph(parameters), device)
-  let current = allocate()
-  let next = inPlace ? allocate() : {}
-  let step = 0
-  const drop = (tensors: Record<string, OrtTensor>) => {
-    for (const tensor of Object.values(tensors)) if (tensor.location === 'gpu-buffer') tensor.dispose()
+  const weights = () => ({ ...frozen, ...optimiser.parameters() })
+  const pass = async (part: Collated, first: boolean, labels: number) => {
+    if (!first) accumulating ??= await compile(gradientGraph(model, options, true), device, kept)
+    const executable = first ? training : (accumulating as Executable)
+    const used = part.labelsPerRow.reduce((a, b) => a + b, 0)
+    const labelWeights = new Float32Array(part.positions.length).fill(scale / labels, 0, used)
+    const sums = first
+      ? {}
+      : Object.fromEntries(
+          Object.entries(optimiser.gradients() ?? {}).map(([name, tensor]) => [
+            name.replace('gradient/', 'sum/'),
+            tensor,
+          ]),
+        )
+    const feeds = {
+      ...batchFeeds(part, ort),
+      ...weights(),
+      ...sums,
+      labelWeights: new ort.Tensor('float32', labelWeights, [labelWeights.length]) as OrtTensor,
+    }
+    const results = await executable.run(feeds, onHost ? optimiser.gradients() : undefined)
+    optimiser.keep(results)
+    return (results.loss.data as Float32Array)[0]
   }
-
-  const scalars = (values: Record<string, number>) =>
-    Object.fromEntries(
-      Object.entries(values).map(([name, value]) => [name, new ort.Tensor('float32', Float32Array.of(value), [])]),
-    )
-  const weights = () => Object.fromEntries(parameters.map(({ name }) => [name, current[stateName('parameters', name)]]))
-  const feeds = (batch: Collated) => ({
-    tokens: new ort.Tensor('int32', batch.tokens, batch.shape),
-    positions: new ort.Tensor('int32', batch.positions, [batch.positions.length]),
-    targets: new ort.Tensor('int32', batch.targets, [batch.targets.length]),
-  })
 
   return {
     parameters,
-    padding: { chunks, least: model.widest },
+    padding: paddingFor(model, chunks),
     async train(batch, rate) {
-      step++
-      const labels = batch.labelsPerRow.reduce((a, b) => a + b, 0)
-      const labelWeights = new Float32Array(batch.positions.length).fill(1 / labels, 0, labels)
-      const state = Object.fromEntries(
-        kinds
-          .slice(1)
-          .flatMap((kind) => parameters.map(({ name }) => [stateName(kind, name), current[stateName(kind, name)]])),
-      )
-      const results = await training.run(
-        {
-          ...feeds(batch),
-          ...weights(),
-          ...state,
-          ...scalars(adamwScalars(step, rate, optimiser)),
-          labelWeights: new ort.Tensor('float32', labelWeights, [labelWeights.length]),
-        },
-        inPlace ? Object.fromEntries(stateNames.map((name) => [successor(name), next[name]])) : undefined,
-      )
-      const before = current
-      current = inPlace ? next : Object.fromEntries(stateNames.map((name) => [name, results[successor(name)]]))
-      next = before
-      drop(before)
-      const loss = (results.loss.data as Float32Array)[0]
-      const norm = (results.norm.data as Float32Array)[0]
-      if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-        throw new WinnowError('failure', {
-          code: 'diverged',
-          message: `training diverged at step ${step}`,
-          found: `loss ${loss}, gradient norm ${norm}`,
-          expected: 'finite numbers',
-          hint: 'Another --seed may not; the last recorded checkpoint is kept.',
-        })
+      const parts = Array.isArray(batch) ? (batch as readonly Collated[]) : [batch as Collated]
+      const labels = parts.reduce((sum, { labelsPerRow }) => labelsPerRow.reduce((a, b) => a + b, sum), 0)
+      for (;;) {
+        let loss = 0
+        for (const [i, part] of parts.entries()) loss += (await pass(part, i === 0, labels)) / scale
+        const norm = (await optimiser.norm()) / scale
+        if (Number.isFinite(loss) && Number.isFinite(norm)) {
+          step++
+          await optimiser.update(adamwScalars({ step, rate, norm: norm * scale, lossScale: scale }, adamw))
+          if (half && ++clean % STEPS_TO_DOUBLE === 0) scale = Math.min(2 * scale, 2 ** 24)
+          return { loss, norm }
+        }
+        // Half precision overflows where float32 does not: the same step again, with smaller numbers.
+        if (!Number.isFinite(loss) || scale <= 1) throw diverged(step + 1, loss, norm)
+        scale /= 2
+        clean = 0
       }
-      return { loss, norm }
     },
     async score(batch) {
-      const { nll } = await scoring.run({ ...feeds(batch), ...weights() })
+      const { nll } = await scoring.run({ ...batchFeeds(batch, ort), ...weights() })
       return rowMeans(nll.data as Float32Array, batch.labelsPerRow)
     },
-    async state() {
-      const values = download ? await download.run(current) : current
-      const copy = (kind: (typeof kinds)[number]): TensorMap =>
-        new Map(
-          parameters.map(({ name, shape }) => {
-            const { data } = values[download ? copied(stateName(kind, name)) : stateName(kind, name)]
-            return [name, { shape, data: (data as Float32Array).slice() }]
-          }),
-        )
-      return { step, parameters: copy('parameters'), first: copy('first'), second: copy('second') }
-    },
+    state: async () => ({ step, ...(await optimiser.read()) }),
     load(state) {
-      drop(current)
-      if (!inPlace) current = allocate()
       step = state.step
-      for (const kind of kinds) {
-        for (const { name } of parameters) {
-          const tensor = state[kind].get(name)
-          if (tensor === undefined) throw new Error(`state: ${kind} of '${name}' is missing`)
-          ;(current[stateName(kind, name)].data as Float32Array).set(tensor.data)
-        }
-      }
+      optimiser.write(state)
     },
     flops: ({ rows, length, labels }) => {
       const dims = new Map([
@@ -174,61 +145,19 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
       return { train: training.flops(dims), score: scoring.flops(dims) }
     },
     async release() {
-      drop(current)
-      await training.release()
-      await scoring.release()
-      await download?.release()
+      await optimiser.release()
+      for (const executable of [training, scoring, accumulating]) await executable?.release()
+      for (const tensor of Object.values(frozen)) if (tensor.location === 'gpu-buffer') tensor.dispose()
     },
   }
 }
 
-/** Mean NLL of each row from the NLLs of all labels, row by row, summed in float64. */
-function rowMeans(nll: Float32Array, labelsPerRow: Uint32Array): Float32Array {
-  let at = 0
-  return Float32Array.from(labelsPerRow, (labels) => {
-    let total = 0
-    for (const end = at + labels; at < end; at++) total += nll[at]
-    return labels === 0 ? Number.NaN : total / labels
+function diverged(step: number, loss: number, norm: number): WinnowError {
+  return new WinnowError('failure', {
+    code: 'diverged',
+    message: `training diverged at step ${step}`,
+    found: `loss ${loss}, gradient norm ${norm}`,
+    expected: 'finite numbers',
+    hint: 'A smaller --learning-rate trains more slowly and more safely. The last recorded checkpoint is kept.',
   })
-}
-
-function labelNll(model: LanguageModel, chunks: number) {
-  const graph = model.graph({ positions: input('positions', ['labels'], 'int32') })
-  return { graph, nll: tokenNll(graph.hidden, graph.output, input('targets', ['labels'], 'int32'), chunks) }
-}
-
-/** NLL of every label, [labels]. */
-function scoringGraph(model: LanguageModel, chunks: number): Tensor {
-  return labelNll(model, chunks).nll
-}
-
-/** One training step: loss, gradient norm and the next state. */
-function trainingGraph(model: LanguageModel, optimiser: AdamWOptions, chunks: number): Record<string, Tensor> {
-  const { graph, nll } = labelNll(model, chunks)
-  const { parameters } = model
-  const loss = sum(multiply(nll, input('labelWeights', ['labels'])))
-  const values = parameters.map(({ name }) => graph.parameters.get(name) as Tensor)
-  const moments = (kind: 'first' | 'second') => parameters.map(({ name, shape }) => input(stateName(kind, name), shape))
-  const stepped = adamw(
-    parameters.map(({ decay }, i) => ({ value: values[i], decay })),
-    gradients(loss, values),
-    { first: moments('first'), second: moments('second') },
-    optimiser,
-  )
-  const outputs: Record<string, Tensor> = { loss, norm: stepped.norm }
-  for (const kind of kinds) {
-    parameters.forEach(({ name }, i) => {
-      outputs[successor(stateName(kind, name))] = stepped[kind][i]
-    })
-  }
-  return outputs
-}
-
-/** The whole state, unchanged, as outputs. */
-function copyGraph(parameters: readonly Parameter[]): Record<string, Tensor> {
-  return Object.fromEntries(
-    kinds.flatMap((kind) =>
-      parameters.map(({ name, shape }) => [copied(stateName(kind, name)), input(stateName(kind, name), shape)]),
-    ),
-  )
 }

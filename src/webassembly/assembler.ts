@@ -122,9 +122,11 @@ export const f32x4 = {
   eq: binary(simd(0x41)),
   lt: binary(simd(0x43)),
   le: binary(simd(0x45)),
+  sqrt: unary(simd(0xe3)),
   add: binary(simd(0xe4)),
   sub: binary(simd(0xe5)),
   mul: binary(simd(0xe6)),
+  div: binary(simd(0xe7)),
   /** b < a ? b : a and a < b ? b : a: one instruction each, unlike min and max. */
   pmin: binary(simd(0xea)),
   pmax: binary(simd(0xeb)),
@@ -134,6 +136,7 @@ export const f32x4 = {
 
 export const f64x2 = {
   add: binary(simd(0xf0)),
+  mul: binary(simd(0xf2)),
   promoteLow: unary(simd(0x5f)),
 }
 

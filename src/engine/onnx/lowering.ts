@@ -4,6 +4,12 @@ import type { Dim, Shape } from '../shape.ts'
 import { reachable, type Tensor } from '../tensor.ts'
 import type { Attributes, OnnxGraph, OnnxInitializer, OnnxNode, OnnxType, OnnxValue } from './protobuf.ts'
 
+/** Of the factors of matrix products. */
+export type ProductPrecision = 'float32' | 'float16' | 'bfloat16'
+
+/** ONNX's numbers for element types that values are cast to. */
+const CAST = { float32: 1, float16: 10, bfloat16: 16 } as const
+
 /** `gpu`: webgpu, where 64-bit integers and some contributed operators do not exist. */
 export type LoweringTarget = 'cpu' | 'gpu'
 
@@ -13,6 +19,7 @@ interface Names {
 
 export class Lowering {
   readonly target: LoweringTarget
+  private readonly precision: ProductPrecision
   readonly emitted: OnnxNode[] = []
   readonly initializers: OnnxInitializer[] = []
   private readonly names: Names
@@ -20,8 +27,14 @@ export class Lowering {
   private readonly cache = new Map<string, string>()
   private readonly dims: ReadonlyMap<string, { input: string; axis: number }>
 
-  constructor(target: LoweringTarget, dims: ReadonlyMap<string, { input: string; axis: number }>, parent?: Lowering) {
+  constructor(
+    target: LoweringTarget,
+    dims: ReadonlyMap<string, { input: string; axis: number }>,
+    precision: ProductPrecision,
+    parent?: Lowering,
+  ) {
     this.target = target
+    this.precision = precision
     this.dims = dims
     this.parent = parent
     this.names = parent?.names ?? { next: 0 }
@@ -122,6 +135,25 @@ export class Lowering {
     b: string,
     options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number },
   ): string {
+    if (this.precision === 'float32') return this.product(a, b, options)
+    const { alpha = 1, ...shape } = options
+    const half = (name: string) =>
+      this.once(`half ${name}`, () => this.node('Cast', [name], { to: CAST[this.precision] }))
+    const result = this.node('Cast', [this.product(half(a), half(b), shape)], { to: CAST.float32 })
+    return alpha === 1 ? result : this.node('Mul', [result, this.scalar(alpha)])
+  }
+
+  /** A^T B + C for matrices A [k, m], B [k, n], C [m, n]. */
+  addProduct(a: string, b: string, c: string): string {
+    if (this.precision === 'float32') return this.node('Gemm', [a, b, c], { transA: 1 })
+    return this.node('Add', [this.matmul(a, b, { rank: 2, transposeA: true }), c])
+  }
+
+  private product(
+    a: string,
+    b: string,
+    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number },
+  ): string {
     const { rank, transposeA = false, transposeB = false, alpha = 1 } = options
     if (rank === 2) {
       return this.node('Gemm', [a, b], {
@@ -157,7 +189,7 @@ export class Lowering {
     inputs: { type: OnnxType; shape: Shape }[],
     build: (inner: Lowering, names: string[]) => OnnxValue[],
   ): OnnxGraph {
-    const inner = new Lowering(this.target, this.dims, this)
+    const inner = new Lowering(this.target, this.dims, this.precision, this)
     const values: OnnxValue[] = inputs.map((value) => ({ ...value, name: this.fresh('item') }))
     const outputs = build(
       inner,
@@ -168,7 +200,11 @@ export class Lowering {
 }
 
 /** The ONNX graph that computes `outputs`; its inputs are the graph inputs reached, by name. */
-export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarget): OnnxGraph {
+export function lowerGraph(
+  outputs: Record<string, Tensor>,
+  target: LoweringTarget,
+  precision: ProductPrecision = 'float32',
+): OnnxGraph {
   const nodes = reachable(Object.values(outputs))
   const inputs = nodes.filter((node) => node.name !== undefined)
   const dims = new Map<string, { input: string; axis: number }>()
@@ -177,7 +213,7 @@ export function lowerGraph(outputs: Record<string, Tensor>, target: LoweringTarg
       if (typeof dim === 'string' && !dims.has(dim)) dims.set(dim, { input: node.name as string, axis })
     })
   }
-  const lowering = new Lowering(target, dims)
+  const lowering = new Lowering(target, dims, precision)
   const names = new Map<Tensor, string>()
   for (const node of nodes) {
     if (node.name !== undefined) {

@@ -1,0 +1,168 @@
+/** Training state in the machine's own memory: parameters, gradients and moments side by side, renewed in place. */
+
+import type { Tensor as OrtTensor } from 'onnxruntime-common'
+import type { OrtApi } from '../engine/session.ts'
+import type { TensorMap } from '../engine/tensor.ts'
+import { WinnowError } from '../errors.ts'
+import type { Parameter } from '../models/parameters.ts'
+import type { Crew, Parallel } from '../parallel/parallel.ts'
+import { type WasmMemory, WebAssembly } from '../webassembly/webassembly.ts'
+import { type AdamWScalars, SCALAR_NAMES } from './adamw.ts'
+import { adamwModule, SCALAR_BYTES } from './adamw-kernel.ts'
+import type { Optimiser } from './optimiser.ts'
+import { attach, type Block, type Command, type SharedState } from './optimiser-shard.ts'
+import type { TrainingState } from './state.ts'
+
+const PAGE = 2 ** 16
+/** Bytes of one WebAssembly memory, a page less than 32 bits address. */
+const BANK_BYTES = 2 ** 32 - PAGE
+/** Bytes of one array that a thread takes at a time. */
+const BLOCK_BYTES = 2 ** 20
+/** Parameters below which other threads cost more than they save. */
+const WORTH_THREADS = 2 ** 21
+
+const KINDS = ['parameters', 'gradients', 'first', 'second'] as const
+type Kind = (typeof KINDS)[number]
+
+interface Place {
+  parameter: Parameter
+  bank: number
+  /** Elements. */
+  size: number
+  /** Address of each array. */
+  at: Record<Kind, number>
+}
+
+/**
+ * Allocates state for `parameters`: 16 bytes a parameter. Threads share the work of a step, not its result: the same bits for any number.
+ *
+ * @throws {WinnowError} `parameter-too-large`: one parameter's four arrays do not fit a memory of 4 GiB.
+ */
+export async function hostOptimiser(
+  parameters: readonly Parameter[],
+  ort: OrtApi,
+  parallel?: Parallel,
+): Promise<Optimiser> {
+  const { places, bankBytes, blocks } = layOut(parameters)
+  const total = places.reduce((sum, { size }) => sum + size, 0)
+  const shared = parallel !== undefined && parallel.threads > 1 && total >= WORTH_THREADS
+  const banks = await Promise.all(
+    bankBytes.map(async (bytes) => {
+      const pages = Math.ceil(bytes / PAGE)
+      const memory: WasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
+      return { memory, module: await adamwModule(pages, shared) }
+    }),
+  )
+  const ticket = shared ? new SharedArrayBuffer(4) : new ArrayBuffer(4)
+  const state: SharedState = { banks, blocks, ticket }
+  const work = await attach(state)
+  const module = new URL(`./optimiser-shard${import.meta.url.slice(-3)}`, import.meta.url).href
+  const crew: Crew | undefined = shared ? parallel.start(module, state) : undefined
+  const run = async (command: Command) => {
+    new Int32Array(ticket)[0] = 0
+    const others = crew?.run(command)
+    try {
+      work(command)
+    } finally {
+      await others
+    }
+  }
+
+  const view = ({ bank, size, at }: Place, kind: Kind) => new Float32Array(banks[bank].memory.buffer, at[kind], size)
+  const tensors = (kind: Kind, prefix: string): Record<string, OrtTensor> =>
+    Object.fromEntries(
+      places.map((place) => [
+        `${prefix}${place.parameter.name}`,
+        new ort.Tensor('float32', view(place, kind), place.parameter.shape) as OrtTensor,
+      ]),
+    )
+  const [parameterTensors, gradientTensors] = [tensors('parameters', ''), tensors('gradients', 'gradient/')]
+  const map = (kind: Kind): TensorMap =>
+    new Map(places.map((place) => [place.parameter.name, { shape: place.parameter.shape, data: view(place, kind) }]))
+
+  return {
+    parameters: () => parameterTensors,
+    gradients: () => gradientTensors,
+    keep: () => {},
+    async norm() {
+      await run('squares')
+      let sum = 0
+      for (const { bank, sums } of blocks) {
+        const [a, b] = new Float64Array(banks[bank].memory.buffer, sums, 2)
+        sum += a + b
+      }
+      return Math.sqrt(sum)
+    },
+    async update(scalars) {
+      for (const { memory } of banks) writeScalars(memory, scalars)
+      await run('update')
+    },
+    async read() {
+      return { parameters: map('parameters'), first: map('first'), second: map('second') }
+    },
+    write(values) {
+      for (const place of places) {
+        for (const kind of ['parameters', 'first', 'second'] as const) {
+          const tensor = (values as TrainingState)[kind].get(place.parameter.name)
+          if (tensor === undefined) throw new Error(`state: ${kind} of '${place.parameter.name}' is missing`)
+          view(place, kind).set(tensor.data)
+        }
+      }
+    },
+    async release() {
+      await crew?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Scalars lie at the start of each memory: for matrices, which decay, and behind them for what does not. */
+function writeScalars(memory: WasmMemory, scalars: AdamWScalars): void {
+  const values = new Float32Array(memory.buffer, 0, (2 * SCALAR_BYTES) / 4)
+  SCALAR_NAMES.forEach((name, i) => {
+    values[i] = scalars[name]
+    values[SCALAR_BYTES / 4 + i] = name === 'keep' ? 1 : scalars[name]
+  })
+}
+
+function layOut(parameters: readonly Parameter[]) {
+  const places: Place[] = []
+  const blocks: Block[] = []
+  const bankBytes: number[] = []
+  const sizes = parameters.map(({ shape }) => shape.reduce((a, b) => a * b, 1))
+  const padded = (size: number) => 16 * Math.ceil(size / 4)
+  const needs = (size: number) => 4 * padded(size) + 16 * Math.ceil(padded(size) / BLOCK_BYTES)
+  let bank = -1
+  parameters.forEach((parameter, i) => {
+    const size = sizes[i]
+    if (needs(size) + 2 * SCALAR_BYTES > BANK_BYTES) throw tooLarge(parameter)
+    if (bank < 0 || bankBytes[bank] + needs(size) > BANK_BYTES) bankBytes[++bank] = 2 * SCALAR_BYTES
+    const bytes = padded(size)
+    const start = bankBytes[bank]
+    const [p, g, m, v, sums] = [0, 1, 2, 3, 4].map((array) => start + array * bytes)
+    bankBytes[bank] += needs(size)
+    places.push({ parameter, bank, size, at: { parameters: p, gradients: g, first: m, second: v } })
+    for (let from = 0, block = 0; from < bytes; from += BLOCK_BYTES, block++) {
+      blocks.push({
+        bank,
+        parameters: p + from,
+        gradients: g + from,
+        first: m + from,
+        second: v + from,
+        bytes: Math.min(BLOCK_BYTES, bytes - from),
+        scalars: parameter.decay ? 0 : SCALAR_BYTES,
+        sums: sums + 16 * block,
+      })
+    }
+  })
+  return { places, blocks, bankBytes }
+}
+
+function tooLarge({ name, shape }: Parameter): WinnowError {
+  return new WinnowError('input', {
+    code: 'parameter-too-large',
+    message: `parameter '${name}' is too large to be trained whole`,
+    found: `[${shape.join(', ')}]`,
+    expected: 'at most 2^28 values',
+    hint: 'Train low-rank adapters instead: --lora 16.',
+  })
+}

@@ -1,0 +1,104 @@
+/** A language model compiled to score only: no gradients, no moments, nothing that changes. */
+
+import type { Tensor as OrtTensor } from 'onnxruntime-common'
+import { compile, type Device, type OrtApi } from '../engine/session.ts'
+import { input, type TensorMap } from '../engine/tensor.ts'
+import type { LanguageModel } from '../models/model.ts'
+import type { Collated, Padding } from './collate.ts'
+import { type GraphChoices, scoringGraph } from './graphs.ts'
+
+export interface ScorerOptions extends Pick<GraphChoices, 'chunks' | 'maxLength'> {
+  model: LanguageModel
+  weights: TensorMap
+  device: Device
+}
+
+export interface Scorer {
+  /** What batches must be padded to. */
+  readonly padding: Required<Padding>
+  /** NLL of each label, row by row, nats; the labels that pad the batch are left out. */
+  labelNll(batch: Collated): Promise<Float32Array>
+  /** Mean NLL of each row of the batch; NaN where it has no label. */
+  score(batch: Collated): Promise<Float32Array>
+  flops(batch: { rows: number; length: number; labels: number }): number
+  release(): Promise<void>
+}
+
+/** Compiles the scoring graph over these weights: 4 bytes a parameter on cpu, and what one batch needs. */
+export async function compileScorer({ model, weights, device, ...choices }: ScorerOptions): Promise<Scorer> {
+  const { ort } = device
+  const executable = await compile(scoringGraph(model, choices), device)
+  const feeds = await frozenFeeds(model, weights, device)
+  const run = async (batch: Collated) =>
+    (await executable.run({ ...batchFeeds(batch, ort), ...feeds })).nll.data as Float32Array
+  return {
+    padding: paddingFor(model, choices.chunks ?? 1),
+    labelNll: async (batch) =>
+      (await run(batch)).subarray(
+        0,
+        batch.labelsPerRow.reduce((a, b) => a + b, 0),
+      ),
+    score: async (batch) => rowMeans(await run(batch), batch.labelsPerRow),
+    flops: ({ rows, length, labels }) =>
+      executable.flops(
+        new Map([
+          ['batch', rows],
+          ['length', length],
+          ['labels', labels],
+        ]),
+      ),
+    async release() {
+      await executable.release()
+      for (const tensor of Object.values(feeds)) if (tensor.location === 'gpu-buffer') tensor.dispose()
+    },
+  }
+}
+
+/**
+ * Matrix products with fewer rows than columns are cut by columns among threads; ONNX Runtime then sums over longer stretches when a
+ * thread's share is 64 columns or less, and the bits depend on the number of threads. With at least as many rows as columns they are cut
+ * by rows, which changes no sum (docs/decisions/0008-same-bits.md). The 16 threads that sessions use at most (engine/session.ts) never
+ * share more than 1,024 columns so finely.
+ */
+export const paddingFor = ({ widest }: LanguageModel, chunks: number): Required<Padding> => ({
+  chunks,
+  least: Math.min(widest, 1024),
+})
+
+/** A batch as graph inputs. */
+export const batchFeeds = (batch: Collated, ort: OrtApi): Record<string, OrtTensor> => ({
+  tokens: new ort.Tensor('int32', batch.tokens, batch.shape) as OrtTensor,
+  positions: new ort.Tensor('int32', batch.positions, [batch.positions.length]) as OrtTensor,
+  targets: new ort.Tensor('int32', batch.targets, [batch.targets.length]) as OrtTensor,
+})
+
+/** Weights that do not change as graph inputs, carried to the device once. */
+export async function frozenFeeds(
+  { parameters }: LanguageModel,
+  weights: TensorMap,
+  device: Device,
+): Promise<Record<string, OrtTensor>> {
+  const feeds = Object.fromEntries(
+    parameters.map(({ name, shape }) => {
+      const tensor = weights.get(name)
+      if (tensor === undefined) throw new Error(`weights: '${name}' is missing`)
+      return [name, new device.ort.Tensor('float32', tensor.data, shape) as OrtTensor]
+    }),
+  )
+  if (device.name !== 'webgpu') return feeds
+  const copies = parameters.map(({ name, shape }) => [`copy/${name}`, input(name, shape)] as const)
+  const upload = await compile(Object.fromEntries(copies), device, { keep: copies.map(([name]) => name) })
+  const results = await upload.run(feeds)
+  await upload.release()
+  return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name.slice('copy/'.length), tensor]))
+}
+
+/** Mean NLL of each row from the NLLs of all labels, row by row, summed in float64. */
+export function rowMeans(nll: Float32Array, labelsPerRow: Uint32Array): Float32Array {
+  let at = 0
+  return Float32Array.from(labelsPerRow, (labels) => {
+    let total = 0
+    for (const end = at + labels; at < end; at++) total += nll[at]
+    return labels === 0 ? Number.NaN : total / labels
+  })
+}
