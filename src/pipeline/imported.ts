@@ -1,6 +1,7 @@
 /** The stage in the place of the proxy's: losses recorded elsewhere, checked and copied into the run. */
 
 import { readFile } from 'node:fs/promises'
+import { WinnowError } from '../errors.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import { lossFacts } from '../signals/loss-column.ts'
@@ -8,6 +9,7 @@ import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { type Context, notify, perform } from './context.ts'
 import { hashLosses, type LossFiles, readLosses } from './loss-files.ts'
+import type { PoolFacts } from './pool.ts'
 
 /** Mean nats a token above which a loss is hardly a mean: a uniform guess over 250,000 tokens has 12.4. */
 const MOST_NATS = 15
@@ -42,7 +44,7 @@ type Value = { steps: number[]; incomplete: number; negative: number; meanFirst:
 export async function importLosses(
   context: Context,
   files: LossFiles,
-  rows: number,
+  { rows, badCount }: Pick<PoolFacts, 'rows' | 'badCount'>,
   checkpoints: number,
 ): Promise<Imported> {
   const { options, run } = context
@@ -60,6 +62,8 @@ export async function importLosses(
         memoryLimit: options.memoryLimit,
         signal: context.signal,
         onProgress: (done, total) => progress({ fraction: done / Math.max(1, total), done, unit: 'bytes' }),
+      }).catch((error) => {
+        throw badCount > 0 ? withoutBadRows(error, badCount) : error
       })
       const outputs: OutputRecord[] = []
       for (const { step, losses } of columns)
@@ -91,6 +95,13 @@ export async function importLosses(
   const provenance = { imported: files.path, sha256 }
   const trajectories = signal('trajectories', data, { rows, columns: steps.length, columnNames, provenance })
   return { signal: trajectories, hash: result.hash, facts }
+}
+
+/** Losses of all rows of a file some of whose rows were left out are the likeliest of mistakes. */
+function withoutBadRows(error: unknown, badCount: number): unknown {
+  if (!(error instanceof WinnowError) || error.fault.code !== 'other-pool') return error
+  const hint = `${badCount === 1 ? 'A bad row was' : `${badCount} bad rows were`} left out of the pool: the losses must leave ${badCount === 1 ? 'it' : 'them'} out too, or the file be mended.`
+  return new WinnowError(error.kind, { ...error.fault, hint })
 }
 
 const copyOf = (key: string, step: number) =>

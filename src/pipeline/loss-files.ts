@@ -1,6 +1,6 @@
 /** Files of losses recorded elsewhere: one file of all checkpoints, or a directory with a file for each. */
 
-import { open, readdir, readFile, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Database } from '../dataset/parquet.ts'
 import { WinnowError } from '../errors.ts'
@@ -135,7 +135,7 @@ export interface ReadLossesOptions {
   onProgress?: (done: number, total: number) => void
 }
 
-/** Every checkpoint, checked, by ascending step. One pass; memory 4 N T bytes and the largest .npy file or a block of a table. */
+/** Every checkpoint, checked, by ascending step. One pass; memory 4 N T bytes and a block. */
 export async function readLosses({ path, files }: LossFiles, options: ReadLossesOptions): Promise<LossColumn[]> {
   const { rows, memoryLimit, signal, onProgress } = options
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
@@ -151,7 +151,7 @@ export async function readLosses({ path, files }: LossFiles, options: ReadLosses
       signal?.throwIfAborted()
       columns.push(
         ...(format === 'npy'
-          ? readLossArray(await readFile(file), { file, rows, step })
+          ? await readArray(file, bytes, { rows, step })
           : await readLossTable(await openLossTable(file, opened), { rows, step })),
       )
       done += bytes
@@ -161,4 +161,22 @@ export async function readLosses({ path, files }: LossFiles, options: ReadLosses
     await database?.[Symbol.asyncDispose]()
   }
   return checkColumns(columns, path)
+}
+
+async function readArray(path: string, bytes: number, over: { rows: number; step?: number }): Promise<LossColumn[]> {
+  const file = await open(path).catch((error) => {
+    throw ioError(error, path, 'read')
+  })
+  try {
+    const read = async (at: number, length: number) => {
+      const buffer = Buffer.alloc(length)
+      const { bytesRead } = await file.read(buffer, 0, length, at)
+      return buffer.subarray(0, bytesRead)
+    }
+    return await readLossArray({ file: path, bytes, read }, over)
+  } catch (error) {
+    throw ioError(error, path, 'read')
+  } finally {
+    await file.close()
+  }
 }

@@ -90,7 +90,7 @@ export async function computeSignals(
         break
       case 'trajectories': {
         if (losses !== undefined) {
-          const imported = await importLosses(context, losses, pool.facts.rows, need.checkpoints)
+          const imported = await importLosses(context, losses, pool.facts, need.checkpoints)
           computed.imported = imported
           computed.signals.trajectories = imported.signal
           computed.hashes.trajectories = imported.hash

@@ -1,6 +1,6 @@
 /** One checkpoint's losses as they are read from elsewhere, row by row, each number checked where it stands. */
 
-import { WinnowError } from '../errors.ts'
+import { type Fault, WinnowError } from '../errors.ts'
 
 export interface LossColumn {
   /** Training step of the checkpoint, or the number of its column from 1 where no step is known. */
@@ -53,37 +53,38 @@ export function shownCell(cell: unknown): string {
  * @throws {WinnowError} `not-a-loss`, `infinite-loss`, `repeated-row`.
  */
 export function putLoss(column: LossColumn, row: number, cell: unknown, line?: number): void {
-  const { file, name, losses, given } = column
+  const { losses, given } = column
   const value = numberOf(cell)
-  const at = { file, line, path: name === undefined ? `row ${row}` : `row ${row}, column ${name}` }
   if (value === undefined)
-    throw new WinnowError('input', {
+    throw badLoss(column, row, line, {
       code: 'not-a-loss',
       message: cell === undefined ? 'the row lacks this column' : 'the loss is no number',
-      ...at,
       found: shownCell(cell),
       expected: 'a number, or null where the row has no loss',
     })
   const rounded = Math.fround(value)
   if (!Number.isNaN(value) && !Number.isFinite(rounded))
-    throw new WinnowError('input', {
+    throw badLoss(column, row, line, {
       code: 'infinite-loss',
       message: 'the loss is not finite',
-      ...at,
       found: String(value),
       expected: 'a finite number, or null where the row has no loss',
       hint: 'A loss overflowed, as in half precision: score this checkpoint again in float32 or bfloat16.',
     })
   if (given[row >> 3] & (1 << (row & 7)))
-    throw new WinnowError('input', {
+    throw badLoss(column, row, line, {
       code: 'repeated-row',
       message: 'a second loss for the same row and checkpoint',
-      ...at,
       expected: 'each row of the pool once',
     })
   given[row >> 3] |= 1 << (row & 7)
   column.count++
   losses[row] = rounded
+}
+
+function badLoss({ file, name }: LossColumn, row: number, line: number | undefined, fault: Fault): WinnowError {
+  const path = name === undefined ? `row ${row}` : `row ${row}, column ${name}`
+  return new WinnowError('input', { ...fault, file, line, path })
 }
 
 /**

@@ -72,6 +72,7 @@ export async function readLossTable(
 }
 
 function onlyColumn(file: string, columns: readonly string[]): string {
+  if (columns.length === 1 && isDecimal(columns[0])) throw noHeader(file, columns[0])
   if (columns.length === 1) return columns[0]
   throw new WinnowError('input', {
     code: 'unknown-column',
@@ -79,6 +80,21 @@ function onlyColumn(file: string, columns: readonly string[]): string {
     file,
     found: columns.join(', ') || 'no columns',
     expected: 'a column named loss',
+  })
+}
+
+/** A name that is a loss: lists of numbers without a header are common. A whole number may be a step. */
+const isDecimal = (name: string) => /^[+-]?[0-9]*\.[0-9]+(e[+-]?[0-9]+)?$/i.test(name)
+
+function noHeader(file: string, found: string): WinnowError {
+  return new WinnowError('input', {
+    code: 'no-header',
+    message: 'the first line is no header, but a loss',
+    file,
+    line: 1,
+    found,
+    expected: 'names of columns, such as loss',
+    hint: 'Write the names above the numbers.',
   })
 }
 
@@ -98,6 +114,7 @@ async function readOne(table: LossTable, rows: number, step: number, index: stri
 async function readWide(table: LossTable, rows: number, index: string | undefined, names: readonly string[]) {
   const columns: LossColumn[] = []
   for (const name of names) {
+    if (isDecimal(name)) throw noHeader(table.file, name)
     const step = stepOf(name)
     if (step === undefined)
       throw new WinnowError('input', {

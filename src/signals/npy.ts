@@ -110,7 +110,25 @@ interface Header {
   dataAt: number
 }
 
-function readHeader(bytes: Uint8Array, fail: (message: string, more?: object) => WinnowError): Header {
+type Fail = (message: string, more?: object) => WinnowError
+
+const failing =
+  (file: string | undefined): Fail =>
+  (message, more = {}) =>
+    new WinnowError('input', { code: 'bad-npy', message, file, ...more })
+
+/** Numbers of the array, whose data take `found` bytes. */
+function checkLength(shape: readonly number[], element: Element, found: number, fail: Fail): number {
+  const length = shape.reduce((product, size) => product * size, 1)
+  const expected = length * element.size
+  if (found === expected) return length
+  throw fail(found < expected ? 'the file is cut off' : 'the file goes on after its data', {
+    found: `${found} bytes of data`,
+    expected: `${expected} bytes for shape (${shape.join(', ')})`,
+  })
+}
+
+function readHeader(bytes: Uint8Array, fail: Fail): Header {
   if (bytes.length < 10 || MAGIC.some((byte, index) => bytes[index] !== byte))
     throw fail('the file is no .npy file', {
       hint: 'Write it with numpy.save(file, array, allow_pickle=False).',
@@ -160,16 +178,9 @@ function readHeader(bytes: Uint8Array, fail: (message: string, more?: object) =>
  * of more than 53 bits.
  */
 export function readNpy(bytes: Uint8Array, file?: string): NpyArray {
-  const fail = (message: string, more: object = {}) =>
-    new WinnowError('input', { code: 'bad-npy', message, file, ...more })
+  const fail = failing(file)
   const { element, descr, isLittle, fortranOrder, shape, dataAt } = readHeader(bytes, fail)
-  const length = shape.reduce((product, size) => product * size, 1)
-  const expected = length * element.size
-  if (bytes.length - dataAt !== expected)
-    throw fail(bytes.length - dataAt < expected ? 'the file is cut off' : 'the file goes on after its data', {
-      found: `${bytes.length - dataAt} bytes of data`,
-      expected: `${expected} bytes for shape (${shape.join(', ')})`,
-    })
+  const length = checkLength(shape, element, bytes.length - dataAt, fail)
   const data = readElements(bytes, dataAt, length, element, descr, isLittle, fail)
   if (!fortranOrder || shape.length < 2) return { shape, data }
   if (shape.length > 2)
@@ -188,7 +199,7 @@ function readElements(
   element: Element,
   descr: string,
   isLittle: boolean,
-  fail: (message: string, more?: object) => WinnowError,
+  fail: Fail,
 ): SignalData {
   const isNative = isLittle === isLittleEndian || element.size === 1
   const direct = { f4: Float32Array, f8: Float64Array, i4: Int32Array, u4: Uint32Array, u1: Uint8Array }[descr]
@@ -205,6 +216,35 @@ function readElements(
     throw error
   }
   return data
+}
+
+/** Bytes at the start of a .npy file that hold the header of any array of numbers. */
+export const NPY_HEADER_BYTES = 1 << 16
+
+/** Where the numbers of a .npy file lie, for readers that take a block of them at a time. */
+export interface NpyLayout {
+  shape: number[]
+  /** Column-major: the first axis varies fastest. */
+  fortranOrder: boolean
+  /** Bytes before the numbers, and of each. */
+  dataAt: number
+  size: number
+  /** Consecutive numbers from their bytes. */
+  decode(bytes: Uint8Array): SignalData
+}
+
+/**
+ * The layout of a .npy file of `length` bytes, from its first NPY_HEADER_BYTES (or all of them).
+ *
+ * @throws {WinnowError} `bad-npy`, as `readNpy`.
+ */
+export function npyLayout(head: Uint8Array, length: number, file?: string): NpyLayout {
+  const fail = failing(file)
+  const { element, descr, isLittle, fortranOrder, shape, dataAt } = readHeader(head, fail)
+  checkLength(shape, element, length - dataAt, fail)
+  const decode = (bytes: Uint8Array) =>
+    readElements(bytes, 0, bytes.length / element.size, element, descr, isLittle, fail)
+  return { shape, fortranOrder, dataAt, size: element.size, decode }
 }
 
 /**
