@@ -209,7 +209,7 @@ async function measureScoring(item: Case, rows: TokenRows, folder: string) {
     const from = ((round + 1) * count) % (rows.count - count)
     const some = Uint32Array.from({ length: count }, (_, i) => from + i)
     const here = await timed(() =>
-      scoreRows(proxy, rows, { tokensPerBatch: TOKENS_PER_BATCH, maxLength: MAX_LENGTH, rows: some }),
+      scoreRows(proxy.scorer, rows, { tokensPerBatch: TOKENS_PER_BATCH, maxLength: MAX_LENGTH, rows: some }),
     )
     const add = (side: string, seconds: number, cpu: number, peak: number) => {
       if (round < 0) return

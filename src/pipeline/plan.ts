@@ -218,7 +218,7 @@ async function calibrate(proxy: Trainer, counted: Counted, { config, recipe }: N
     const all = { rows: Uint32Array.from(pool.lengths.keys()), length: length + 1 }
     const batch = collate(pool, all, length + 1, proxy.padding)
     const flops = proxy.flops({ rows: batch.shape[0], length, labels: batch.positions.length })[kind]
-    const step = () => (kind === 'train' ? proxy.train(batch, 0) : proxy.score(batch))
+    const step = () => (kind === 'train' ? proxy.train(batch, 0) : proxy.scorer.score(batch))
     await step()
     const started = performance.now()
     let steps = 0

@@ -11,8 +11,10 @@ import type { Parameter } from '../models/parameters.ts'
 import { type LoraOptions, loraAdapters, loraParameters } from './lora.ts'
 
 export interface GraphChoices {
-  /** Label positions are cut into this many chunks, so that the vocabulary does not set the memory. Default 1. */
+  /** Label positions of a training batch are cut into this many chunks, so that the vocabulary does not set the memory. Default 1. */
   chunks?: number
+  /** The same of a scoring batch. Default: as in training. */
+  scoringChunks?: number
   /** Longest sequence that will be fed. Default: the model's own. */
   maxLength?: number
   /** Train low-rank adapters instead of the model's own parameters. */
@@ -29,10 +31,11 @@ const positions = () => input('positions', ['labels'], 'int32')
 const targets = () => input('targets', ['labels'], 'int32')
 
 /** NLL of every label, [labels], over inputs tokens, positions, targets and the parameters. */
-export function scoringGraph(model: LanguageModel, { chunks, maxLength, lora }: GraphChoices): { nll: Tensor } {
+export function scoringGraph(model: LanguageModel, choices: GraphChoices): { nll: Tensor } {
+  const { chunks, scoringChunks = chunks, maxLength, lora } = choices
   const adapters = lora && loraAdapters(model, lora)
   const { hidden, output } = model.graph({ positions: positions(), maxLength, adapters })
-  return { nll: tokenNll(hidden, output, targets(), chunks) }
+  return { nll: tokenNll(hidden, output, targets(), scoringChunks) }
 }
 
 /**

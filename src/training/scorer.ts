@@ -7,19 +7,23 @@ import type { LanguageModel } from '../models/model.ts'
 import type { Collated, Padding } from './collate.ts'
 import { type GraphChoices, scoringGraph } from './graphs.ts'
 
-export interface ScorerOptions extends Pick<GraphChoices, 'chunks' | 'maxLength'> {
+export interface ScorerOptions extends Pick<GraphChoices, 'scoringChunks' | 'maxLength'> {
   model: LanguageModel
   weights: TensorMap
   device: Device
 }
 
-export interface Scorer {
+/** What scores batches: a model that only scores, or one in training. */
+export interface RowScorer {
   /** What batches must be padded to. */
   readonly padding: Required<Padding>
-  /** NLL of each label, row by row, nats; the labels that pad the batch are left out. */
-  labelNll(batch: Collated): Promise<Float32Array>
   /** Mean NLL of each row of the batch; NaN where it has no label. */
   score(batch: Collated): Promise<Float32Array>
+}
+
+export interface Scorer extends RowScorer {
+  /** NLL of each label, row by row, nats; the labels that pad the batch are left out. */
+  labelNll(batch: Collated): Promise<Float32Array>
   flops(batch: { rows: number; length: number; labels: number }): number
   release(): Promise<void>
 }
@@ -32,7 +36,7 @@ export async function compileScorer({ model, weights, device, ...choices }: Scor
   const run = async (batch: Collated) =>
     (await executable.run({ ...batchFeeds(batch, ort), ...feeds })).nll.data as Float32Array
   return {
-    padding: paddingFor(model, choices.chunks ?? 1),
+    padding: paddingFor(model, choices.scoringChunks ?? 1),
     labelNll: async (batch) =>
       (await run(batch)).subarray(
         0,

@@ -12,7 +12,7 @@ import type { Collated, Padding } from './collate.ts'
 import { deviceOptimiser } from './device-optimiser.ts'
 import { type GraphChoices, gradientGraph, scoringGraph, trainedParameters } from './graphs.ts'
 import { hostOptimiser } from './host-optimiser.ts'
-import { batchFeeds, frozenFeeds, paddingFor, rowMeans } from './scorer.ts'
+import { batchFeeds, frozenFeeds, paddingFor, type RowScorer, rowMeans } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 
 export interface TrainerOptions extends GraphChoices {
@@ -28,15 +28,15 @@ export interface TrainerOptions extends GraphChoices {
 export interface Trainer {
   /** What is trained: the model's parameters, or the adapters beside them. */
   readonly parameters: readonly Parameter[]
-  /** What batches must be padded to. */
+  /** What training batches must be padded to. */
   readonly padding: Required<Padding>
+  /** Scores with the parameters as they stand. */
+  readonly scorer: RowScorer
   /**
    * One optimiser step on a batch, or on the parts of one, whose gradients are added up; mean NLL over all its labels, and the gradient
    * norm before clipping.
    */
   train(batch: Collated | readonly Collated[], rate: number): Promise<{ loss: number; norm: number }>
-  /** Mean NLL of each row of the batch; NaN where it has no label. */
-  score(batch: Collated): Promise<Float32Array>
   /** Everything that training changes. On cpu it is the live state, not a copy: it holds until the next `train` or `load`. */
   state(): Promise<TrainingState>
   load(state: TrainingState): void
@@ -64,7 +64,7 @@ const STEPS_TO_DOUBLE = 200
 
 /** Compiles the graphs. The state starts undefined: call `load`. */
 export async function compileTrainer(options: TrainerOptions): Promise<Trainer> {
-  const { model, device, optimiser: adamw, lora, chunks = 1 } = options
+  const { model, device, optimiser: adamw, lora, chunks = 1, scoringChunks = chunks } = options
   const { ort } = device
   const parameters = trainedParameters(model, lora)
   const onHost = device.name !== 'webgpu'
@@ -108,6 +108,13 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
   return {
     parameters,
     padding: paddingFor(model, chunks),
+    scorer: {
+      padding: paddingFor(model, scoringChunks),
+      async score(batch) {
+        const { nll } = await scoring.run({ ...batchFeeds(batch, ort), ...weights() })
+        return rowMeans(nll.data as Float32Array, batch.labelsPerRow)
+      },
+    },
     async train(batch, rate) {
       const parts = Array.isArray(batch) ? (batch as readonly Collated[]) : [batch as Collated]
       const labels = parts.reduce((sum, { labelsPerRow }) => labelsPerRow.reduce((a, b) => a + b, sum), 0)
@@ -126,10 +133,6 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
         scale /= 2
         clean = 0
       }
-    },
-    async score(batch) {
-      const { nll } = await scoring.run({ ...batchFeeds(batch, ort), ...weights() })
-      return rowMeans(nll.data as Float32Array, batch.labelsPerRow)
     },
     state: async () => ({ step, ...(await optimiser.read()) }),
     load(state) {

@@ -7,6 +7,7 @@ import { planBatches } from './batches.ts'
 import { collate } from './collate.ts'
 import type { TokenRows } from './rows.ts'
 import { checkpointSteps, cosineRate } from './schedule.ts'
+import type { RowScorer } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 import type { Trainer } from './trainer.ts'
 
@@ -114,9 +115,9 @@ export function planTrajectories(
   }
 }
 
-/** Mean NLL of every row under the proxy's current parameters, [N]; NaN where it has no label in the window. */
+/** Mean NLL of every row, [N]; NaN where it has no label in the window. */
 export async function scoreRows(
-  proxy: Trainer,
+  scorer: RowScorer,
   rows: TokenRows,
   options: {
     tokensPerBatch: number
@@ -130,7 +131,7 @@ export async function scoreRows(
   const nll = new Float32Array(rows.count).fill(Number.NaN)
   for (const batch of planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: options.rows }).batches) {
     options.signal?.throwIfAborted()
-    const scores = await proxy.score(collate(rows, batch, maxLength, proxy.padding))
+    const scores = await scorer.score(collate(rows, batch, maxLength, scorer.padding))
     batch.rows.forEach((row, i) => {
       nll[row] = scores[i]
     })
@@ -198,7 +199,7 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
       tokens += size
       report('train')
       if (step !== plan.checkpointSteps[index]) continue
-      const nll = await scoreRows(proxy, rows, {
+      const nll = await scoreRows(proxy.scorer, rows, {
         maxLength: recipe.maxLength,
         tokensPerBatch: scoringTokens(recipe),
         signal,

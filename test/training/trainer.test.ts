@@ -66,7 +66,9 @@ describe.each(variants)('training %s', (variant) => {
     const { config, weights, reference } = fixture(variant)
     const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {} })
     proxy.load({ ...initialState(llama(config), 0), parameters: weights })
-    const nll = await proxy.score(collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)))
+    const nll = await proxy.scorer.score(
+      collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)),
+    )
     reference.get('nll')!.data.forEach((expected, row) => {
       expect(nll[row]).toBeCloseTo(expected, 4)
     })
@@ -110,7 +112,7 @@ describe('the compiled proxy', () => {
       proxy.load(startingState(nanoInitialParameters(config, 1)))
       const batch = collate(rows, { rows: Uint32Array.from(rows.lengths.keys()), length }, 64, proxy.padding)
       for (let step = 0; step < 3; step++) await proxy.train(batch, 1e-3)
-      const result = { scores: await proxy.score(batch), state: await proxy.state() }
+      const result = { scores: await proxy.scorer.score(batch), state: await proxy.state() }
       await proxy.release()
       return result
     }
