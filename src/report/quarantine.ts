@@ -22,7 +22,7 @@ export function quarantineSection(
     const shown = (quarantined?.shown ?? []).slice(0, MOST_LISTED)
     parts.push(html`<p>${counted(unscored, 'row')} (${percent(unscored / rows.count)} of the pool) ${
       run.imported
-        ? 'have no loss at some checkpoint in the imported file'
+        ? `${unscored === 1 ? 'has' : 'have'} no loss at some checkpoint in the imported file`
         : `could not be scored, for example because the
 prompt alone fills the proxy’s window, so that no response token is left`
     }. Counting such a loss as 0 would make a row look perfectly learned: ${

@@ -39,6 +39,14 @@ it("another pool is not written where the first one's selection is", () => {
   expect(mergeOptions(earlier, { pool: ['b.jsonl'] })).not.toHaveProperty('run')
 })
 
+it('losses that were imported go with their pool and method', () => {
+  const imported = { ...earlier, signals: { trajectories: 'losses.npy' } }
+  expect(mergeOptions(imported, { budget: '10%' }).signals).toEqual({ trajectories: 'losses.npy' })
+  expect(mergeOptions(imported, { signals: { trajectories: 'b' } }).signals).toEqual({ trajectories: 'b' })
+  expect(mergeOptions(imported, { pool: ['b.jsonl'] })).not.toHaveProperty('signals')
+  expect(mergeOptions(imported, { method: 'random' })).not.toHaveProperty('signals')
+})
+
 it('reads the configuration of `select`, and nothing of what the pipeline notes beside it', async () => {
   const config = { ...earlier, template: null, overwrite: true, command: 'winnow select …' }
   expect(await readConfig(manifest(config))).toEqual(earlier)

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { emptyDirectory, fixture, winnow } from './command.ts'
@@ -51,6 +51,25 @@ describe('select', () => {
     expect(bytes('again.jsonl')).toBe(bytes('math.selected.jsonl'))
     await replay('--out', 'fewer.jsonl', '--budget', '3')
     expect(lines(bytes('fewer.jsonl'))).toHaveLength(3)
+  })
+
+  it('--signal: losses recorded elsewhere, in the plan, the run and its replay', async () => {
+    const cwd = emptyDirectory(['math.jsonl'])
+    const lossesOf = (row: number) => [3 - row / 60, 2 - ((row * 7) % 60) / 60]
+    const table = Array.from({ length: 60 }, (_, row) => [row, ...lossesOf(row)].join(',')).join('\n')
+    writeFileSync(join(cwd, 'losses.csv'), `row,step_10,step_20\n${table}\n`)
+    const words = ['select', 'math.jsonl', '-b', '12', '--device', 'cpu', '--signal', 'trajectories=losses.csv']
+    const plan = await winnow([...words, '--dry-run'], { cwd })
+    expect(plan.stderr).toContain('imported from losses.csv (60 rows x 2 checkpoints), no proxy to train')
+    expect(plan.stderr).not.toContain('FLOP')
+    const { code, stderr } = await winnow(words, { cwd })
+    expect(code).toBe(0)
+    expect(stderr).toContain('4/8 import losses')
+    expect(stderr).toContain('imported from losses.csv (60 rows x 2 checkpoints), no proxy trained')
+    const again = await winnow(['select', '--config', 'math.winnow', '--out', 'again.jsonl', '--json'], { cwd })
+    expect(JSON.parse(again.stdout).imported).toMatchObject({ file: 'losses.csv', rows: 60, steps: [10, 20] })
+    const bytes = (name: string) => readFileSync(join(cwd, name), 'utf8')
+    expect(bytes('again.jsonl')).toBe(bytes('math.selected.jsonl'))
   })
 
   it('an output that is there stays, unless --overwrite says otherwise', async () => {

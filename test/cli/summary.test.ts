@@ -43,6 +43,13 @@ it('warns where the proxy is not better than word pairs, equal included', () => 
   expect(renderSummary(result, screen({}))).not.toContain('warning')
 })
 
+it('says where losses came from that no proxy was trained for, before and after', () => {
+  const imported = { file: 'losses.parquet', sha256: 'ab', rows: 1500, columns: 12, steps: [], incomplete: 0 }
+  const text = renderSummary({ ...result, nll: undefined, imported }, screen({ columns: 120 }))
+  expect(text).toContain('  losses   imported from losses.parquet (1,500 rows x 12 checkpoints), no proxy trained\n')
+  expect(text).not.toMatch(/nats|bigram/)
+})
+
 it('sentences are wrapped to the terminal', () => {
   const text = renderSummary({ ...result, nll: { proxy: 5, bigram: 3 } }, screen({ columns: 72 }))
   for (const line of text.split('\n').filter((line) => !line.startsWith(' '))) expect(line.length).toBeLessThan(72)

@@ -44,6 +44,26 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
       ["option '-b, --budget <amount>' argument missing"],
     ],
     [
+      'a signal without a name',
+      ['select', 'p.jsonl', '-b', '3', '--signal', 'losses.npy'],
+      ['a signal is given as its name and its file', 'found     losses.npy', 'trajectories=<file or directory>'],
+    ],
+    [
+      'a signal twice',
+      ['select', 'p.jsonl', '-b', '3', '--signal', 'trajectories=a', '--signal', 'trajectories=b'],
+      ['signal trajectories is given twice', 'a and b'],
+    ],
+    [
+      'a signal that cannot be imported',
+      ['select', 'p.jsonl', '-b', '3', '--signal', 'clusters=a.npy'],
+      ['signal clusters cannot be imported', 'trajectories (the loss of each row'],
+    ],
+    [
+      'a signal that the method does not read',
+      ['select', 'p.jsonl', '-b', '3', '-m', 'random', '--signal', 'trajectories=a.npy'],
+      ['the method random does not read trajectories', 'such as s2l'],
+    ],
+    [
       'an unknown device',
       ['select', 'p.jsonl', '-b', '3', '--device', 'tpu'],
       ["'tpu' is invalid", 'auto, cpu, webgpu'],
