@@ -14,7 +14,7 @@ import { input, type Tensor } from '../engine/tensor.ts'
 import { type Activation, gated } from './activation.ts'
 import { mergeHeads, splitHeads } from './heads.ts'
 import { linear } from './linear.ts'
-import type { GraphOptions, LanguageModel, ModelGraph } from './model.ts'
+import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
 import { bias, gain, linearModules, matrix, type Parameter, widestOf } from './parameters.ts'
 import { type RotaryScaling, rotaryFrequencies } from './rope.ts'
 
@@ -50,14 +50,6 @@ export interface LlamaConfig {
   activation?: Activation
   /** Deviation of random matrices. Default 0.02. */
   initializerRange?: number
-}
-
-/** What a model keeps of the config.json that it was read from. */
-export interface Origin {
-  /** model_type */
-  family: string
-  /** To be saved beside its weights. */
-  config: Readonly<Record<string, unknown>>
 }
 
 const headSizeOf = ({ headSize, hiddenSize, heads }: LlamaConfig): number => headSize ?? hiddenSize / heads
