@@ -17,6 +17,8 @@ export interface ChatMessage {
 export interface ChatTemplate {
   /** Whether `{% generation %}` says which text is the model's. */
   readonly marksGeneration: boolean
+  /** Whether the template has an opening of assistant turns to give for `generationPrompt`. */
+  readonly hasGenerationPrompt: boolean
   /**
    * The conversation as text. `generationPrompt` ends it with the opening of an assistant turn; `marks` puts MARK_START and
    * MARK_END around the text of each `{% generation %}` block. Throws a TemplateRefusal with the template's own message.
@@ -72,20 +74,28 @@ export function chatTemplate(source: string, options: ChatTemplateOptions = {}):
     throw bad(error instanceof Error ? error.message : String(error), error)
   }
   const globals = environment(options)
-  return {
-    marksGeneration: marked !== source,
-    render(messages, { generationPrompt = false, marks = false } = {}) {
-      const scope = new Environment(globals)
-      scope.set('messages', messages)
-      scope.set('add_generation_prompt', generationPrompt)
-      scope.set('winnow_marks', marks)
-      try {
-        return (new Interpreter(scope).run(program) as { value: string }).value
-      } catch (error) {
-        if (error instanceof TemplateRefusal) throw error
-        throw new TemplateRefusal(error instanceof Error ? error.message : String(error), { cause: error })
-      }
-    },
+  const render: ChatTemplate['render'] = (messages, { generationPrompt = false, marks = false } = {}) => {
+    const scope = new Environment(globals)
+    scope.set('messages', messages)
+    scope.set('add_generation_prompt', generationPrompt)
+    scope.set('winnow_marks', marks)
+    try {
+      return (new Interpreter(scope).run(program) as { value: string }).value
+    } catch (error) {
+      if (error instanceof TemplateRefusal) throw error
+      throw new TemplateRefusal(error instanceof Error ? error.message : String(error), { cause: error })
+    }
+  }
+  return { marksGeneration: marked !== source, hasGenerationPrompt: opensTurns(render), render }
+}
+
+function opensTurns(render: ChatTemplate['render']): boolean {
+  const question = [{ role: 'user', content: 'a' }]
+  try {
+    return render(question) !== render(question, { generationPrompt: true })
+  } catch (error) {
+    if (error instanceof TemplateRefusal) return false
+    throw error
   }
 }
 
@@ -208,13 +218,16 @@ function maybePythonString(node: Node | null | undefined): Node | undefined {
 }
 
 /**
- * The template among those of a tokenizer_config's `chat_template`: a string, or a list of named ones, of which `default` is it
- * (or the only one). Undefined when there is none. Throws a WinnowError `bad-chat-template`.
+ * The template among those of a tokenizer_config's `chat_template`: a string, or several (a list of `{name, template}`, or an
+ * object), of which `default` is it, or the only one. Undefined when there is none. Throws a WinnowError `bad-chat-template`.
  */
 export function maybeTemplateSource(value: unknown, file?: string): string | undefined {
   if (value === null || value === undefined || value === '') return undefined
   if (typeof value === 'string') return value
-  const named = Array.isArray(value) ? (value as { name?: string; template?: string }[]) : []
+  const named = (
+    Array.isArray(value) ? value : Object.entries(value).map(([name, template]) => ({ name, template }))
+  ) as { name?: string; template?: string }[]
+  if (named.length === 0) return undefined
   const found = named.find(({ name }) => name === 'default') ?? (named.length === 1 ? named[0] : undefined)
   if (typeof found?.template === 'string') return found.template
   throw new WinnowError('input', {

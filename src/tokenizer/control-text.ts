@@ -35,7 +35,10 @@ export function controlTokens(tokens: readonly AddedTokenJson[]): ControlTokens 
   const escaped = firsts.map((first) => `\\u${first.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')
   const candidate = new RegExp(`[${escaped}\\ue000-\\uf8ff]`, 'g')
   const lengthAt = (text: string, position: number) =>
-    lengths.find((length) => special.has(text.slice(position, position + length))) ?? 0
+    lengths.find((length) => {
+      const end = position + length
+      return end <= text.length && special.has(text.slice(position, end))
+    }) ?? 0
   return {
     lengthAt,
     endsAt: (text, position) =>

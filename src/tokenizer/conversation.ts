@@ -118,27 +118,29 @@ function rendered(
   const spans: [number, number][] = []
   for (let i = 0; i < turns.length; i++) {
     if (!turns[i].trained) continue
-    const core = messages[i].content.slice(...coreOf(messages[i].content))
-    const open = maybePrefix(template, messages.slice(0, i), full, true)
-    const close = i === turns.length - 1 ? full : maybePrefix(template, messages.slice(0, i + 1), full, false)
+    const { content } = messages[i]
+    const open = maybePrefix(template, messages.slice(0, i), full, true)?.length
+    const close = i === turns.length - 1 ? full.length : maybePrefix(template, messages.slice(0, i + 1), full)?.length
     let span: [number, number] | undefined
-    if (open !== undefined && close !== undefined && close.length > open.length) {
-      const written = [messages[i].content.trim(), core]
-        .map((text) => [full.indexOf(text, open.length), text.length])
-        .find(([at, length]) => at !== -1 && at + length <= close.length)
-      if (written !== undefined)
-        span = [openingOf(template, messages.slice(0, i), open, full, written[0]), close.length]
+    if (template.hasGenerationPrompt && open !== undefined && close !== undefined && close > open) {
+      // Between the two there must be the content, or at least what is left of it without its reasoning.
+      if (full.slice(open, close).includes(content.slice(...answerOf(content)))) span = [open, close]
     }
     if (span === undefined) {
       found ??= located(template, messages, turns, full)
       const content = found.get(i)
       if (content === undefined) throw unmasked(place, i, turns[i])
+      span = [...content]
+      // What the template puts before the content is the turn's header, unless it is the model's to write.
+      const before = open === undefined ? undefined : full.slice(open, span[0])
+      if (open !== undefined && open <= span[0] && (template.hasGenerationPrompt || before?.trim() === ''))
+        span[0] = open
       // White space may stand between a content and the token that ends its turn.
-      let end = content[1]
+      let end = span[1]
       while (end < full.length && /\s/.test(full[end])) end++
       const length = control.lengthAt(full, end)
-      const start = open !== undefined && open.length <= content[0] ? open.length : content[0]
-      span = [start, length > 0 ? end + length : content[1]]
+      if (length > 0) span[1] = end + length
+      else if (close !== undefined && close > span[1]) span[1] = close
     }
     // What follows the token that ends the turn is the template's, not the model's.
     const written = full.slice(...span).trimEnd().length
@@ -154,36 +156,38 @@ function maybePrefix(
   template: ChatTemplate,
   messages: readonly ChatMessage[],
   full: string,
-  generationPrompt: boolean,
+  generationPrompt = false,
+): string | undefined {
+  const text = maybeText(template, messages, generationPrompt)
+  return text !== undefined && full.startsWith(text) ? text : undefined
+}
+
+/** Some templates refuse a conversation without a user's turn, or one that ends with it. */
+function maybeText(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  generationPrompt = false,
 ): string | undefined {
   try {
-    const text = template.render(messages, { generationPrompt })
-    return full.startsWith(text) ? text : undefined
+    return template.render(messages, { generationPrompt })
   } catch (error) {
-    // Some templates refuse a conversation without a user's turn, or one that ends with it.
     if (error instanceof TemplateRefusal) return undefined
     throw error
   }
 }
 
-/** Where a turn begins: behind the generation prompt or, where the template has none, at the content behind the turn's header. */
-function openingOf(
-  template: ChatTemplate,
-  before: readonly ChatMessage[],
-  open: string,
-  full: string,
-  content: number,
-): number {
-  if (full.slice(open.length, content).trim() === '') return open.length
-  return maybePrefix(template, before, full, false) === open ? content : open.length
+/** The part of a content that templates keep: without white space around it. */
+function wholeOf(content: string): [number, number] {
+  const start = content.search(/\S|$/)
+  return [start, Math.max(start, content.trimEnd().length)]
 }
 
-/** The part of a content that templates keep: without white space around it, and without the reasoning in front. */
-function coreOf(content: string): [number, number] {
+/** The same without the reasoning in front. */
+function answerOf(content: string): [number, number] {
   const reasoning = content.lastIndexOf('</think>')
   const from = reasoning === -1 ? 0 : reasoning + '</think>'.length
-  const start = from + content.slice(from).search(/\S|$/)
-  return [start, Math.max(start, content.trimEnd().length)]
+  const [start, end] = wholeOf(content.slice(from))
+  return [from + start, from + end]
 }
 
 /** Places of the trained turns' contents in the rendering, found between marks. Empty where marks change the rendering. */
@@ -193,24 +197,21 @@ function located(
   turns: readonly Turn[],
   full: string,
 ): Map<number, [number, number]> {
-  const indices: number[] = []
-  const marked = messages.map((message, i) => {
-    const [start, end] = coreOf(message.content)
-    if (!turns[i].trained || start === end) return message
-    indices.push(i)
-    const { content } = message
-    const core = `${MARK_START}${content.slice(start, end)}${MARK_END}`
-    return { ...message, content: content.slice(0, start) + core + content.slice(end) }
-  })
-  let text: string
-  try {
-    text = template.render(marked)
-  } catch (error) {
-    if (error instanceof TemplateRefusal) return new Map()
-    throw error
+  for (const partOf of [wholeOf, answerOf]) {
+    const indices: number[] = []
+    const marked = messages.map((message, i) => {
+      const { content } = message
+      const [start, end] = partOf(content)
+      if (!turns[i].trained) return message
+      indices.push(i)
+      const part = `${MARK_START}${content.slice(start, end)}${MARK_END}`
+      return { ...message, content: content.slice(0, start) + part + content.slice(end) }
+    })
+    const text = maybeText(template, marked)
+    const stretches = text === undefined ? undefined : maybeStretches(text, full)
+    if (stretches?.length === indices.length) return new Map(indices.map((i, k) => [i, stretches[k]]))
   }
-  const stretches = maybeStretches(text, full) ?? []
-  return stretches.length === indices.length ? new Map(indices.map((i, k) => [i, stretches[k]])) : new Map()
+  return new Map()
 }
 
 function unmasked(place: RecordPlace, index: number, turn: Turn): WinnowError {

@@ -22,8 +22,8 @@ export interface PretrainedOptions {
   json: string
   /** tokenizer_config.json, parsed. */
   config?: TokenizerConfig
-  /** Text of chat_template.jinja; wins over the one in `config`. */
-  chatTemplate?: string
+  /** Text of chat_template.jinja, or several by name; wins over those in `config`. Of several, `default` is used. */
+  chatTemplate?: string | Record<string, string>
   /** config.json, parsed: its special ids serve where tokenizer_config.json names no token. */
   modelConfig?: ModelIds
   /** generation_config.json, parsed: the same, before config.json. */
