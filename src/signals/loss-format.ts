@@ -24,10 +24,12 @@ export function withoutExtension(name: string): string {
 const startsWith = (head: Uint8Array, bytes: readonly number[]) => bytes.every((byte, index) => head[index] === byte)
 const ascii = (head: Uint8Array) => Array.from(head, (byte) => String.fromCharCode(byte)).join('')
 
-/** How a user saves, in their own Python, what winnow does not unpickle. Works for a tensor and for a list of them. */
-export const CONVERSION =
-  `python -c "import sys, numpy, torch; numpy.save(sys.argv[2], numpy.array([float(x) for x in ` +
-  `torch.load(sys.argv[1], map_location='cpu', weights_only=True)], dtype='float32'))" losses.pt losses.npy`
+/** How users save, in their own Python, what winnow does not unpickle: a tensor or a list of them. */
+function conversion(file: string): string {
+  const from = /^[\w./-]+$/.test(file) ? file : 'losses.pt'
+  const to = `${withoutExtension(from)}.npy`
+  return `python -c "import numpy, torch; numpy.save('${to}', torch.tensor(torch.load('${from}', weights_only=True)).float().numpy())"`
+}
 
 /**
  * `npy` for NumPy's format, `table` for what may be JSON, CSV or Parquet. Looks at bytes first, then at the name.
@@ -42,7 +44,7 @@ export function lossFormat(head: Uint8Array, file: string): 'npy' | 'table' {
       file,
       found: what,
       expected: '.npy, Parquet, CSV or JSON Lines',
-      hint: `Convert it in a Python of your own: ${CONVERSION}`,
+      hint: `Convert it in a Python of your own: ${conversion(file)}`,
     })
   const unsupported = (what: string, hint: string) =>
     new WinnowError('input', {
