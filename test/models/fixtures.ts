@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { TensorMap } from '../../src/engine/tensor.ts'
+import { languageModel } from '../../src/models/config.ts'
 import type { LlamaConfig } from '../../src/models/llama.ts'
 import { readSafetensors } from '../../src/models/safetensors.ts'
 import type { Collated } from '../../src/training/collate.ts'
@@ -20,16 +21,29 @@ export interface Training {
   adamw: { lr: number; betas: [number, number]; eps: number }
   decayed: string[]
   batches: { ids: number[][]; labels: number[][] }[]
-  [recipe: string]: unknown
+  recipes: Record<string, Recipe>
 }
 
-export const variants = ['llama-gqa', 'llama-mha']
+export const variants = [
+  'llama-gqa',
+  'llama-mha',
+  'llama-biased',
+  'qwen2',
+  'qwen3',
+  'gpt-neox',
+  'gpt-neox-sequential',
+  'gpt2',
+]
+
+/** Further ones, of which only the logits are known. */
+export const logitsOnly = ['mistral', 'llama-linear', 'llama-yarn']
 
 const bytes = (variant: string, file: string) =>
   readFileSync(fileURLToPath(new URL(`../fixtures/models/${variant}/${file}`, import.meta.url)))
 
 export function fixture(variant: string) {
   const json = JSON.parse(bytes(variant, 'config.json').toString('utf8'))
+  /** Of the plain Llamas. */
   const config: LlamaConfig = {
     vocabularySize: json.vocab_size,
     hiddenSize: json.hidden_size,
@@ -38,14 +52,23 @@ export function fixture(variant: string) {
     heads: json.num_attention_heads,
     keyValueHeads: json.num_key_value_heads,
     maxLength: json.max_position_embeddings,
-    ropeTheta: json.rope_parameters.rope_theta,
+    ropeTheta: json.rope_parameters?.rope_theta,
     rmsNormEpsilon: json.rms_norm_eps,
     tiedEmbeddings: json.tie_word_embeddings,
   }
   const weights: TensorMap = readSafetensors(bytes(variant, 'model.safetensors')).tensors
-  const training = JSON.parse(bytes(variant, 'training.json').toString('utf8')) as Training
-  return { config, weights, training, reference: referenceTensors(bytes(variant, 'reference.safetensors')) }
+  const reference = referenceTensors(bytes(variant, 'reference.safetensors'))
+  return { config, json, model: languageModel(json), weights, training: trainingOf(variant), reference }
 }
+
+function trainingOf(variant: string): Training {
+  if (logitsOnly.includes(variant))
+    return { adamw: { lr: 0, betas: [0, 0], eps: 0 }, decayed: [], batches: [], recipes: {} }
+  return JSON.parse(bytes(variant, 'training.json').toString('utf8'))
+}
+
+/** Names of the optimiser's recipes whose losses are known. */
+export const recipesOf = (variant: string): string[] => Object.keys(trainingOf(variant).recipes)
 
 /** Tensors of reference.safetensors, int64 ones among them, which winnow's own reader refuses. */
 function referenceTensors(file: Buffer): Map<string, { shape: number[]; data: number[] }> {
@@ -67,6 +90,17 @@ function referenceTensors(file: Buffer): Map<string, { shape: number[]; data: nu
     })
   }
   return tensors
+}
+
+/** Andrej Karpathy's stories260K; origin and licence in its README. */
+export function storiesModel() {
+  const model = languageModel(JSON.parse(bytes('stories260K', 'config.json').toString('utf8')))
+  return { model, weights: readSafetensors(bytes('stories260K', 'model.safetensors')).tensors }
+}
+
+/** Texts as token ids (`<s>` first), and the NLL of each id after the first. */
+export function storiesNll(): { ids: number[]; nll: number[] }[] {
+  return JSON.parse(bytes('stories260K', 'reference-nll.json').toString('utf8')).items
 }
 
 /** Padded ids and Hugging Face's labels (-100: no loss) as winnow's graphs take them. */

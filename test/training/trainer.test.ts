@@ -9,20 +9,20 @@ import { cosineRate } from '../../src/training/schedule.ts'
 import type { TrainingState } from '../../src/training/state.ts'
 import { compileTrainer, initialState, startingState } from '../../src/training/trainer.ts'
 import { cpu, devices } from '../engine/devices.ts'
-import { collated, fixture, type Recipe, unflatten, variants } from '../models/fixtures.ts'
+import { collated, fixture, recipesOf, unflatten, variants } from '../models/fixtures.ts'
 import { memoryRows } from './rows.ts'
 
 function fixtureState(variant: string): TrainingState {
-  const { config, weights } = fixture(variant)
-  return { ...initialState(llama(config), 0), parameters: weights }
+  const { model, weights } = fixture(variant)
+  return { ...initialState(model, 0), parameters: weights }
 }
 
 async function curve(variant: string, name: string, device = cpu, chunks = 1) {
-  const { config, training } = fixture(variant)
+  const { model, training } = fixture(variant)
   const { adamw } = training
-  const recipe = (training.recipes as Record<string, Recipe>)[name]
+  const recipe = training.recipes[name]
   const proxy = await compileTrainer({
-    model: llama(config),
+    model,
     device,
     chunks,
     optimiser: {
@@ -50,7 +50,7 @@ async function curve(variant: string, name: string, device = cpu, chunks = 1) {
 }
 
 describe.each(variants)('training %s', (variant) => {
-  it.each(['plain', 'decay', 'full'])('follows the loss curve of PyTorch AdamW for 20 steps: %s', async (name) => {
+  it.each(recipesOf(variant))('follows the loss curve of PyTorch AdamW for 20 steps: %s', async (name) => {
     const { losses, recipe, state } = await curve(variant, name)
     expect(losses).toHaveLength(20)
     losses.forEach((loss, i) => {
@@ -63,9 +63,9 @@ describe.each(variants)('training %s', (variant) => {
   })
 
   it('scores rows with their mean NLL', async () => {
-    const { config, weights, reference } = fixture(variant)
-    const proxy = await compileTrainer({ model: llama(config), device: cpu, optimiser: {} })
-    proxy.load({ ...initialState(llama(config), 0), parameters: weights })
+    const { model, weights, reference } = fixture(variant)
+    const proxy = await compileTrainer({ model, device: cpu, optimiser: {} })
+    proxy.load({ ...initialState(model, 0), parameters: weights })
     const nll = await proxy.scorer.score(
       collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)),
     )
