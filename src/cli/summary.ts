@@ -15,7 +15,7 @@ const sentence = (terminal: Terminal, text: string) =>
   `${wrap(text, Math.min(100, terminal.columns() - 1)).join('\n')}\n`
 
 const importedLosses = ({ file, rows, columns }: { file: string; rows: number; columns: number }) =>
-  `imported from ${shownPath(file)} (${counted(rows, 'row')} x ${counted(columns, 'checkpoint')}), no proxy trained`
+  `imported from ${shownPath(file)} (${counted(rows, 'row')} x ${counted(columns, 'checkpoint')})`
 
 /** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
 export function renderSummary(result: SelectResult, terminal: Terminal): string {
@@ -34,7 +34,7 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
     const gap = learned ? `${nats(nll.bigram - nll.proxy)} lower` : 'not lower'
     facts.push(['proxy', `${nats(nll.proxy)} nats a token, ${gap} than a bigram model (${nats(nll.bigram)})`])
   }
-  if (imported) facts.push(['losses', importedLosses(imported)])
+  if (imported) facts.push(['losses', `${importedLosses(imported)}, no proxy trained`])
   const warning =
     nll && !learned
       ? `\n${sentence(
@@ -69,7 +69,7 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
       ],
     )
   }
-  if (plan.imported) rows.push(['losses', importedLosses(plan.imported).replace('trained', 'to train')])
+  if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
     rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])

@@ -267,7 +267,8 @@ function placer(file: string, rows: number, index: string | undefined) {
   }
   return Object.assign(place, {
     finish: () => {
-      if (index === undefined && lines !== rows) throw otherPool(file, `${lines} lines of losses`, rows)
+      if (index === undefined && lines !== rows)
+        throw otherPool(file, `${lines} ${lines === 1 ? 'line' : 'lines'} of losses`, rows)
     },
   })
 }

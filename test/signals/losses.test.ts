@@ -137,7 +137,7 @@ describe('a wide table', () => {
       [{ row: 1, s1: 1 }],
       { code: 'missing-rows', message: 'a row of the pool is missing', found: 'no row 0' },
     ],
-    ['too few lines', [{ s1: 1 }], { code: 'other-pool', found: '1 lines of losses', expected: '2 rows' }],
+    ['too few lines', [{ s1: 1 }], { code: 'other-pool', found: '1 line of losses', expected: '2 rows' }],
     ['too many lines', [{ s1: 1 }, { s1: 1 }, { s1: 1 }], { code: 'other-pool', found: '3 lines of losses' }],
     ['a column without a step', [{ s1: 1, tokens: 3 }], { code: 'unknown-column', path: 'column tokens' }],
     [
@@ -250,6 +250,53 @@ describe('a long table', () => {
     })
   })
 })
+
+it('a matrix is the same in every form, in whatever order', () =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 6 }).chain((width) => {
+        const cell = fc.option(fc.float({ min: 0, max: 20, noNaN: true }), { nil: null, freq: 5 })
+        // The first row is whole, so that no checkpoint is empty.
+        const whole = fc.array(fc.float({ min: 0, max: 20, noNaN: true }), { minLength: width, maxLength: width })
+        const others = fc.array(fc.array(cell, { minLength: width, maxLength: width }), { maxLength: 7 })
+        return fc.record({
+          matrix: fc.tuple(whole, others).map(([first, rest]) => [first, ...rest]),
+          steps: fc
+            .uniqueArray(fc.nat(99), { minLength: width, maxLength: width })
+            .map((all) => all.sort((a, b) => a - b)),
+          seed: fc.infiniteStream(fc.nat()),
+        })
+      }),
+      async ({ matrix, steps, seed }) => {
+        const rows = matrix.length
+        const shuffled = <T>(list: T[]) =>
+          list
+            .map((value) => [seed.next().value as number, value] as const)
+            .sort(([a], [b]) => a - b)
+            .map(([, value]) => value)
+        const values = steps.map((_, c) => matrix.map((row) => row[c] ?? Number.NaN))
+        const expected = steps.map((step, c) => [step, ...values[c]])
+        const order = shuffled([...steps.keys()])
+        const wide = matrix.map((row, index) => ({
+          index,
+          ...Object.fromEntries(order.map((c) => [`step_${steps[c]}`, row[c]])),
+        }))
+        const long = matrix.flatMap((row, index) => row.map((loss, c) => ({ row: index, step: steps[c], loss })))
+        expect(byStep(await read(shuffled(wide), rows))).toEqual(expected)
+        expect(byStep(await read(shuffled(long), rows))).toEqual(expected)
+        const lists = matrix.map((losses, id) => ({ id, losses }))
+        expect(byStep(await read(shuffled(lists), rows)).map((column) => column.slice(1))).toEqual(values)
+        const bytes = writeNpy({
+          shape: [rows, steps.length],
+          data: Float32Array.from(matrix.flat(), (x) => x ?? Number.NaN),
+        })
+        const slice = async (at: number, length: number) => bytes.subarray(at, at + length)
+        const array = await readLossArray({ file: 'losses.npy', bytes: bytes.length, read: slice }, { rows })
+        expect(byStep(array).map((column) => column.slice(1))).toEqual(values)
+      },
+    ),
+    { numRuns: 50 },
+  ))
 
 describe('a table of one checkpoint', () => {
   it('takes the column of losses among others, or the only one', async () => {
