@@ -75,97 +75,96 @@ describe('a download that broke off', () => {
     expect(await left()).toEqual([etag])
   })
 
-  it('goes on after an abort, which is the caller's own reason', async () => {
-  const { bytes, etag, atWeights, ranges, left, fetched, options, waits } = await interruptible()
-  const stop = new AbortController()
-  const reason = new Error('enough')
-  atWeights((response) => {
-    response.writeHead(200, { 'Content-Length': bytes.length })
-    response.write(bytes.subarray(0, 5000))
+  it('goes on after an abort, with the reason of the caller', async () => {
+    const { bytes, etag, atWeights, ranges, left, fetched, options, waits } = await interruptible()
+    const stop = new AbortController()
+    const reason = new Error('enough')
+    atWeights((response) => {
+      response.writeHead(200, { 'Content-Length': bytes.length })
+      response.write(bytes.subarray(0, 5000))
+    })
+    const onProgress = ({ file, bytes }: DownloadProgress) => {
+      if (file === WEIGHTS && bytes > 0) stop.abort(reason)
+    }
+    await expect(resolveModel(ID, { ...options, onProgress, signal: stop.signal })).rejects.toBe(reason)
+    expect(waits).toEqual([])
+    expect(await left()).toEqual([expect.stringMatching(`^${etag}\\..*incomplete$`)])
+    await fetched()
+    expect(ranges().at(-1)).toBe('bytes=5000-')
+    expect(await left()).toEqual([etag])
   })
-  const onProgress = ({ file, bytes }: DownloadProgress) => {
-    if (file === WEIGHTS && bytes > 0) stop.abort(reason)
-  }
-  await expect(resolveModel(ID, { ...options, onProgress, signal: stop.signal })).rejects.toBe(reason)
-  expect(waits).toEqual([])
-  expect(await left()).toEqual([expect.stringMatching(`^${etag}\\..*incomplete$`)])
-  await fetched()
-  expect(ranges().at(-1)).toBe('bytes=5000-')
-  expect(await left()).toEqual([etag])
-})
 
-it('of an older Python client goes on from a copy while that may still be written', async () => {
-  const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
-  await leave(`${etag}.incomplete`, bytes.subarray(0, 9000))
-  await fetched()
-  expect(ranges()).toEqual(['bytes=9000-'])
-  expect(await left()).toEqual([etag, `${etag}.incomplete`])
-})
+  it('of an older Python client goes on from a copy while that may still be written', async () => {
+    const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
+    await leave(`${etag}.incomplete`, bytes.subarray(0, 9000))
+    await fetched()
+    expect(ranges()).toEqual(['bytes=9000-'])
+    expect(await left()).toEqual([etag, `${etag}.incomplete`])
+  })
 
-it('of a Python client that has long been abandoned is taken over', async () => {
-  const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
-  const path = await leave(`${etag}.0a1b2c3d.incomplete`, bytes.subarray(0, 9000))
-  await utimes(path, 1, 1)
-  await fetched()
-  expect(ranges()).toEqual(['bytes=9000-'])
-  expect(await left()).toEqual([etag])
-})
+  it('of a Python client that has long been abandoned is taken over', async () => {
+    const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
+    const path = await leave(`${etag}.0a1b2c3d.incomplete`, bytes.subarray(0, 9000))
+    await utimes(path, 1, 1)
+    await fetched()
+    expect(ranges()).toEqual(['bytes=9000-'])
+    expect(await left()).toEqual([etag])
+  })
 
-it('leaves alone what a running process writes', async () => {
-  const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
-  const { host } = ownProcess()
-  const name = `${etag}.${host}-${process.ppid}--0.incomplete`
-  await leave(name, bytes.subarray(0, 9000))
-  await fetched()
-  expect(ranges()).toEqual([undefined])
-  expect(await left()).toEqual([etag, name])
-})
+  it('leaves alone what a running process writes', async () => {
+    const { bytes, etag, leave, ranges, left, fetched } = await interruptible()
+    const { host } = ownProcess()
+    const name = `${etag}.${host}-${process.ppid}--0.incomplete`
+    await leave(name, bytes.subarray(0, 9000))
+    await fetched()
+    expect(ranges()).toEqual([undefined])
+    expect(await left()).toEqual([etag, name])
+  })
 
-it('starts over where the server ignores the range', async () => {
-  const { bytes, etag, leave, atWeights, left, fetched } = await interruptible()
-  await leave(`${etag}.${ENDED}.incomplete`, bytes.subarray(0, 20_000))
-  atWeights((response) => sendBytes(response, bytes))
-  await fetched()
-  expect(await left()).toEqual([etag])
-})
-
-it('starts over where the server knows no such range, or sends another', async () => {
-  const { bytes, etag, leave, atWeights, ranges, fetched } = await interruptible()
-  await leave(`${etag}.${ENDED}.incomplete`, bytes.subarray(0, 20_000))
-  atWeights(
-    (response) => response.writeHead(416, { 'Content-Range': 'bytes */7' }).end(),
-    (response) => cut(bytes, 5000)(response),
-    (response) => sendBytes(response, bytes, 'bytes=0-'),
-  )
-  await fetched()
-  expect(ranges()).toEqual(['bytes=20000-', undefined, expect.stringMatching(/^bytes=\d+-$/), undefined])
-})
-
-it('starts over once where its beginning was wrong, or longer than the file', async () => {
-  for (const rest of [new Uint8Array(9000), new Uint8Array(99_999)]) {
-    const { etag, leave, left, fetched } = await interruptible()
-    await leave(`${etag}.${ENDED}.incomplete`, rest)
+  it('starts over where the server ignores the range', async () => {
+    const { bytes, etag, leave, atWeights, left, fetched } = await interruptible()
+    await leave(`${etag}.${ENDED}.incomplete`, bytes.subarray(0, 20_000))
+    atWeights((response) => sendBytes(response, bytes))
     await fetched()
     expect(await left()).toEqual([etag])
-  }
+  })
+
+  it('starts over where the server knows no such range, or sends another', async () => {
+    const { bytes, etag, leave, atWeights, ranges, fetched } = await interruptible()
+    await leave(`${etag}.${ENDED}.incomplete`, bytes.subarray(0, 20_000))
+    atWeights(
+      (response) => response.writeHead(416, { 'Content-Range': 'bytes */7' }).end(),
+      (response) => cut(bytes, 5000)(response),
+      (response) => sendBytes(response, bytes, 'bytes=0-'),
+    )
+    await fetched()
+    expect(ranges()).toEqual(['bytes=20000-', undefined, expect.stringMatching(/^bytes=\d+-$/), undefined])
+  })
+
+  it('starts over once where its beginning was wrong, or longer than the file', async () => {
+    for (const rest of [new Uint8Array(9000), new Uint8Array(99_999)]) {
+      const { etag, leave, left, fetched } = await interruptible()
+      await leave(`${etag}.${ENDED}.incomplete`, rest)
+      await fetched()
+      expect(await left()).toEqual([etag])
+    }
+  })
+
+  it('is given up after a few attempts without progress, and kept', async () => {
+    const { bytes, etag, atWeights, left, waits, fetched, options } = await interruptible()
+    const dead = (response: ServerResponse) => void response.destroy()
+    atWeights(cut(bytes, 10_000), dead, dead, dead)
+    const error = await failure(resolveModel(ID, options))
+    expect(error.fault.code).toBe('hub-unreachable')
+    expect(error.fault.hint).toMatch(/what was fetched is kept/)
+    expect(waits).toEqual([1000, 2000, 4000])
+    expect((await left()).length).toBe(1)
+    await fetched()
+    expect(await left()).toEqual([etag])
+  })
 })
 
-it('is given up after a few attempts without progress, and kept', async () => {
-  const { bytes, etag, atWeights, left, waits, fetched, options } = await interruptible()
-  const dead = (response: ServerResponse) => void response.destroy()
-  atWeights(cut(bytes, 10_000), dead, dead, dead)
-  const error = await failure(resolveModel(ID, options))
-  expect(error.fault.code).toBe('hub-unreachable')
-  expect(error.fault.hint).toMatch(/what was fetched is kept/)
-  expect(waits).toEqual([1000, 2000, 4000])
-  expect((await left()).length).toBe(1)
-  await fetched()
-  expect(await left()).toEqual([etag])
-})
-})
-
-describe('a file that is not what the repository says', () =>
-{
+describe('a file that is not what the repository says', () => {
   it('is removed: no blob, no link, no rest', async () => {
     const { bytes, etag, blobs, folder, left, options, hub } = await interruptible()
     const wrong = Uint8Array.from(bytes)
@@ -184,45 +183,39 @@ describe('a file that is not what the repository says', () =>
     expect((await readdir(blobs)).includes(etag)).toBe(false)
   })
 
-  it('is found out by git's own hash where it is a small one', async () => {
-  const { options, hub } = await interruptible()
-  const wrong = Buffer.from('{"eos_token_id":3}')
-  hub.intercept = ({ path }, response) => {
-    const its = path.endsWith('/generation_config.json')
-    if (its) sendBytes(response, wrong)
-    return its
-  }
-  const { fault } = await failure(resolveModel(ID, options))
-  expect(fault.message).toMatch(/generation_config\.json are not those/)
-  expect(fault.found).toMatch(/^git sha1 /)
-}
-)
-
-  it('is refused as soon as it is longer', async () =>
-{
-  const { bytes, atWeights, left, options } = await interruptible()
-  atWeights((response) => sendBytes(response, Buffer.concat([bytes, bytes])))
-  expect((await failure(resolveModel(ID, options))).fault).toMatchObject({
-    code: 'size-mismatch',
-    expected: '25952 bytes',
+  it('is found out by the hash of git where it is a small one', async () => {
+    const { options, hub } = await interruptible()
+    const wrong = Buffer.from('{"eos_token_id":3}')
+    hub.intercept = ({ path }, response) => {
+      const its = path.endsWith('/generation_config.json')
+      if (its) sendBytes(response, wrong)
+      return its
+    }
+    const { fault } = await failure(resolveModel(ID, options))
+    expect(fault.message).toMatch(/generation_config\.json are not those/)
+    expect(fault.found).toMatch(/^git sha1 /)
   })
-  expect(await left()).toEqual([])
-}
-)
+
+  it('is refused as soon as it is longer', async () => {
+    const { bytes, atWeights, left, options } = await interruptible()
+    atWeights((response) => sendBytes(response, Buffer.concat([bytes, bytes])))
+    expect((await failure(resolveModel(ID, options))).fault).toMatchObject({
+      code: 'size-mismatch',
+      expected: '25952 bytes',
+    })
+    expect(await left()).toEqual([])
+  })
 })
 
-describe('two downloads at once', () =>
-{
+describe('two downloads at once', () => {
   it('both end with the whole model and leave no rest', async () => {
     const { etag, left, fetched } = await interruptible()
     await Promise.all([fetched(), fetched(), fetched()])
     expect(await left()).toEqual([etag])
   })
-}
-)
+})
 
-describe('a disk that is full', () =>
-{
+describe('a disk that is full', () => {
   it.skipIf(process.platform !== 'linux')('is named, and no blob is there', async () => {
     const { etag, blobs, left, options } = await interruptible()
     await mkdir(blobs, { recursive: true })
@@ -231,5 +224,4 @@ describe('a disk that is full', () =>
     expect(error.fault).toMatchObject({ code: 'disk-full', file: join(blobs, etag) })
     expect(await left()).toEqual([expect.stringMatching(/incomplete$/)])
   })
-}
-)
+})

@@ -81,56 +81,55 @@ describe('a model of the hub', () => {
     expect(fetched(hub.requests)).toEqual(['config.json'])
   })
 
-  it('is found by the Python client's variables, and its token file read', async () => {
-  const { hub, options } = await situation(undefined, { privateTo: 'hf_fromfile' })
-  const home = await scratch()
-  for (const name of ['HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH'])
-    vi.stubEnv(name, undefined)
-  vi.stubEnv('HF_ENDPOINT', `${hub.endpoint}/`)
-  vi.stubEnv('WINNOW_TEST_HOME', home)
-  vi.stubEnv('HF_HOME', '$WINNOW_TEST_HOME')
-  await put(home, { token: 'hf_fromfile\n' })
-  await using model = await resolveModel(ID, { sleep: options.sleep })
-  expect(model.directory).toBe(join(home, 'hub', 'models--tiny-org--tiny-llama', 'snapshots', COMMIT))
-  vi.stubEnv('HF_HUB_DISABLE_IMPLICIT_TOKEN', '1')
-  const { cacheDir } = options
-  expect((await failure(resolveModel(ID, { cacheDir }))).fault.code).toBe('model-not-found')
+  it('is found by the variables of the Python client, and its token file read', async () => {
+    const { hub, options } = await situation(undefined, { privateTo: 'hf_fromfile' })
+    const home = await scratch()
+    for (const name of ['HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_TOKEN_PATH'])
+      vi.stubEnv(name, undefined)
+    vi.stubEnv('HF_ENDPOINT', `${hub.endpoint}/`)
+    vi.stubEnv('WINNOW_TEST_HOME', home)
+    vi.stubEnv('HF_HOME', '$WINNOW_TEST_HOME')
+    await put(home, { token: 'hf_fromfile\n' })
+    await using model = await resolveModel(ID, { sleep: options.sleep })
+    expect(model.directory).toBe(join(home, 'hub', 'models--tiny-org--tiny-llama', 'snapshots', COMMIT))
+    vi.stubEnv('HF_HUB_DISABLE_IMPLICIT_TOKEN', '1')
+    const { cacheDir } = options
+    expect((await failure(resolveModel(ID, { cacheDir }))).fault.code).toBe('model-not-found')
+  })
+
+  it('is copied into the snapshot where links are not to be had', async () => {
+    const { options, folder } = await situation()
+    vi.stubEnv('HF_HUB_DISABLE_SYMLINKS', '1')
+    await using model = await resolveModel(ID, options)
+    const place = join(folder, 'snapshots', COMMIT, 'model.safetensors')
+    expect((await lstat(place)).isSymbolicLink()).toBe(false)
+    expect((await readFile(place)).length).toBe(model.weights.files[0].bytes)
+  })
+
+  it('is mended where the cache holds a file of another size', async () => {
+    const { hub, options, folder } = await situation()
+    await (await resolveModel(ID, options)).weights.close()
+    const files = await modelFiles()
+    await truncate(join(folder, 'blobs', etagOf('model.safetensors', files['model.safetensors'])), 100)
+    await rm(join(folder, '.no_exist'), { recursive: true })
+    hub.requests.length = 0
+    await using model = await resolveModel(ID, options)
+    expect(model.weights.files[0].bytes).toBe(files['model.safetensors'].length)
+    expect(fetched(hub.requests)).toEqual(['model.safetensors'])
+  })
+
+  it('tells how far each file is', async () => {
+    const { options } = await situation()
+    const last = new Map<string, string>()
+    const onProgress = (progress: { file: string; bytes: number; total: number }) =>
+      void last.set(progress.file, `${progress.bytes} of ${progress.total}`)
+    await (await resolveModel(ID, { ...options, onProgress })).weights.close()
+    expect(last.get('model.safetensors')).toBe('25952 of 25952')
+    expect(last.size).toBe(7)
+  })
 })
 
-it('is copied into the snapshot where links are not to be had', async () => {
-  const { options, folder } = await situation()
-  vi.stubEnv('HF_HUB_DISABLE_SYMLINKS', '1')
-  await using model = await resolveModel(ID, options)
-  const place = join(folder, 'snapshots', COMMIT, 'model.safetensors')
-  expect((await lstat(place)).isSymbolicLink()).toBe(false)
-  expect((await readFile(place)).length).toBe(model.weights.files[0].bytes)
-})
-
-it('is mended where the cache holds a file of another size', async () => {
-  const { hub, options, folder } = await situation()
-  await (await resolveModel(ID, options)).weights.close()
-  const files = await modelFiles()
-  await truncate(join(folder, 'blobs', etagOf('model.safetensors', files['model.safetensors'])), 100)
-  await rm(join(folder, '.no_exist'), { recursive: true })
-  hub.requests.length = 0
-  await using model = await resolveModel(ID, options)
-  expect(model.weights.files[0].bytes).toBe(files['model.safetensors'].length)
-  expect(fetched(hub.requests)).toEqual(['model.safetensors'])
-})
-
-it('tells how far each file is', async () => {
-  const { options } = await situation()
-  const last = new Map<string, string>()
-  const onProgress = (progress: { file: string; bytes: number; total: number }) =>
-    void last.set(progress.file, `${progress.bytes} of ${progress.total}`)
-  await (await resolveModel(ID, { ...options, onProgress })).weights.close()
-  expect(last.get('model.safetensors')).toBe('25952 of 25952')
-  expect(last.size).toBe(7)
-})
-})
-
-describe('a cache that the Python client filled', () =>
-{
+describe('a cache that the Python client filled', () => {
   /** Blobs and links as huggingface_hub leaves them, with the listing that recent ones leave or without. */
   async function pythonCache(folder: string, files: Record<string, Uint8Array>, listing: boolean) {
     const tree: Record<string, object> = {}
@@ -193,11 +192,9 @@ describe('a cache that the Python client filled', () =>
       /model-00002-of-00002\.safetensors missing/,
     )
   })
-}
-)
+})
 
-describe('without a network', () =>
-{
+describe('without a network', () => {
   it('the cached commit is used at once, and said so', async () => {
     const { hub, options, waits } = await situation()
     await (await resolveModel(ID, options)).weights.close()
@@ -231,11 +228,9 @@ describe('without a network', () =>
     hub.intercept = ({ path }, response) => path.includes('/tree/') && Boolean(response.destroy())
     expect((await failure(resolveModel(ID, options))).fault.code).toBe('hub-unreachable')
   })
-}
-)
+})
 
-describe('a name', () =>
-{
+describe('a name', () => {
   it('of a directory that exists is that directory, whatever it looks like', async () => {
     await using model = await resolveModel(SAVED, { offline: true })
     expect(model.source).toEqual({ kind: 'directory', id: SAVED })
@@ -266,19 +261,17 @@ describe('a name', () =>
     expect((await failure(resolveModel('o/n', { endpoint: 'hub.example' }))).fault.code).toBe('bad-endpoint')
   })
 
-  it('without an owner is one of the hub's oldest models, pull requests are revisions', async () => {
-  const hubFiles = await modelFiles()
-  await using hub = await startHub({ gpt2: { refs: { 'refs/pr/3': COMMIT }, commits: { [COMMIT]: hubFiles } } })
-  const cacheDir = await scratch()
-  await using model = await resolveModel('gpt2@refs/pr/3', { endpoint: hub.endpoint, cacheDir, token: false })
-  expect(model.source).toEqual({ kind: 'hub', id: 'gpt2', revision: COMMIT })
-  expect(await readFile(join(cacheDir, 'models--gpt2', 'refs', 'refs', 'pr', '3'), 'utf8')).toBe(COMMIT)
-}
-)
+  it('without an owner is one of the oldest models of the hub, pull requests are revisions', async () => {
+    const hubFiles = await modelFiles()
+    await using hub = await startHub({ gpt2: { refs: { 'refs/pr/3': COMMIT }, commits: { [COMMIT]: hubFiles } } })
+    const cacheDir = await scratch()
+    await using model = await resolveModel('gpt2@refs/pr/3', { endpoint: hub.endpoint, cacheDir, token: false })
+    expect(model.source).toEqual({ kind: 'hub', id: 'gpt2', revision: COMMIT })
+    expect(await readFile(join(cacheDir, 'models--gpt2', 'refs', 'refs', 'pr', '3'), 'utf8')).toBe(COMMIT)
+  })
 })
 
-describe('a repository', () =>
-{
+describe('a repository', () => {
   it.each([
     ['with pickled weights only', ['model.safetensors'], 'pickled-weights', /pytorch_model\.bin/],
     [
@@ -313,5 +306,4 @@ describe('a repository', () =>
     await writeFile(file, '')
     expect((await failure(resolveModel(ID, { ...options, cacheDir: file }))).fault.code).toBe('unwritable-output')
   })
-}
-)
+})

@@ -44,7 +44,7 @@ describe('the token', () => {
   })
 })
 
-describe('the hub's refusals', () => {
+describe('refusals of the hub', () => {
   it.each([
     ['a model that is not there', 'tiny-org/tiny-lama', {}, 'model-not-found', /no public model.*spelling.*HF_TOKEN/],
     ['a private model', ID, { privateTo: TOKEN }, 'model-not-found', /HF_TOKEN/],
@@ -72,8 +72,7 @@ describe('the hub's refusals', () => {
   })
 })
 
-describe('answers that may pass', () =>
-{
+describe('answers that may pass', () => {
   /** Answers the first requests with these statuses, the others well. */
   async function answering(...answers: [number, Record<string, string>?][]) {
     const place = await situation()
@@ -156,11 +155,9 @@ describe('answers that may pass', () =>
     expect(silent).toEqual([])
     expect(waits.length).toBeGreaterThanOrEqual(2)
   })
-}
-)
+})
 
-describe('what is no hub', () =>
-{
+describe('what is no hub', () => {
   it.each([
     ['a login page', '<html>log in</html>'],
     ['JSON of something else', '{"hello":1}'],
@@ -211,5 +208,4 @@ describe('what is no hub', () =>
       found: 'ECONNREFUSED',
     })
   })
-}
-)
+})
