@@ -42,6 +42,7 @@ const arrows: Record<string, string[]> = {
   report: ['random', 'methods', 'signals'],
   pipeline: [
     'dataset',
+    'hub',
     'tokenizer',
     'runs',
     'signals',

@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander'
 import { WinnowError } from '../errors.ts'
 import { addDoctor } from './doctor.ts'
+import { addExplain } from './explain.ts'
 import { type ExitCode, exitCodeOf, faultOf, renderError } from './fault.ts'
 import { addMethods } from './methods.ts'
 import { terminalOf, writeJson } from './terminal.ts'
@@ -18,7 +19,7 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'methods', 'doctor']
+const commands = ['select', 'explain', 'methods', 'doctor']
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -41,6 +42,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
     )
     .showSuggestionAfterError()
   await addSelect(program, words)
+  addExplain(program)
   addMethods(program)
   addDoctor(program, (ending) => {
     code = ending

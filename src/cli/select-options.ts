@@ -1,6 +1,6 @@
 /** The options of `winnow select`: its own, and each method's, generated from the method's schema. */
 
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import type { DeviceName } from '../engine/session.ts'
 import { WinnowError } from '../errors.ts'
 import { parseBudget } from '../methods/budget.ts'
@@ -8,6 +8,7 @@ import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
 import { checkImports, parseSignals } from '../pipeline/importable.ts'
 import type { SelectOptions } from '../pipeline/options.ts'
+import { wholeNumber } from './whole-number.ts'
 
 /** What a command asks of the pipeline, the device not yet chosen. */
 export interface AskedOptions extends Omit<SelectOptions, 'device'> {
@@ -35,13 +36,6 @@ export interface SelectFlags {
   json?: boolean
   verbose?: boolean
   config?: string
-}
-
-const wholeNumber = (least: number) => (text: string) => {
-  const value = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least)
-    throw new InvalidArgumentError(`It takes a whole number of at least ${least}.`)
-  return value
 }
 
 /** Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. */

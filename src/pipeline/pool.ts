@@ -16,7 +16,7 @@ import { type TrainedTokenizer, tokenizerTrainer } from '../tokenizer/train.ts'
 import { type Context, notify, perform } from './context.ts'
 
 /** Text that the nano tokenizer is trained on, at most. */
-const TOKENIZER_BYTES = 2 ** 26
+export const TOKENIZER_BYTES = 2 ** 26
 
 /** What reading the pool established. */
 export type PoolFacts = {

@@ -17,6 +17,8 @@ import { type RecordPlace, type Tokenizer, TRAINED_BIT } from './tokenizer.ts'
 import { parseTokenizerJson, type TokenizerJson } from './tokenizer-json.ts'
 import { joined, maybeRoleTokens, turnEncoder } from './turns.ts'
 
+export { checkVocabulary } from './special-tokens.ts'
+
 export interface PretrainedOptions {
   /** Text of tokenizer.json. */
   json: string

@@ -150,20 +150,17 @@ function unknownToken(key: string, content: string, file?: string): WinnowError 
 }
 
 /**
- * Whether a model has a row of embeddings for every id of its tokenizer. More rows than ids is normal (they are padded to a round
+ * Whether a model with `rows` rows of embeddings has one for every id of its tokenizer. More rows than ids is normal (they are padded to a round
  * number); fewer is not, since a text could hold an id that the model does not know. Throws a WinnowError `tokenizer-mismatch`.
  */
-export function checkVocabulary(
-  tokenizer: { vocabularySize: number },
-  model: { vocabularySize: number; file?: string },
-): void {
-  if (tokenizer.vocabularySize <= model.vocabularySize) return
+export function checkVocabulary(tokenizer: { vocabularySize: number }, rows: number, file?: string): void {
+  if (tokenizer.vocabularySize <= rows) return
   throw new WinnowError('input', {
     code: 'tokenizer-mismatch',
     message: 'the tokenizer has ids that the model has no embedding for',
-    file: model.file,
+    file,
     path: 'vocab_size',
-    found: `${tokenizer.vocabularySize} ids, ${model.vocabularySize} rows`,
+    found: `${tokenizer.vocabularySize} ids, ${rows} rows`,
     expected: 'at least as many rows as ids',
     hint: 'Take the tokenizer of this very model. An embedding is never resized here: that would train rows that start from nothing.',
   })

@@ -1,0 +1,224 @@
+/** What becomes of one row: its turns, and the tokens that a model is trained on. Reads only; the command line draws it. */
+
+import { access, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Dataset, openDataset } from '../dataset/dataset.ts'
+import type { PoolRecord, Turn } from '../dataset/record.ts'
+import { WinnowError } from '../errors.ts'
+import { maybeChatTemplates } from '../hub/chat-templates.ts'
+import { maybeObject, maybeText } from '../hub/json-files.ts'
+import { resolveModel } from '../hub/resolve.ts'
+import { nanoVocabulary } from '../models/nano.ts'
+import { readManifest } from '../runs/manifest.ts'
+import { loadTokenizer } from '../tokenizer/load.ts'
+import { TOKEN_MASK, type Tokenizer, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
+import { modelTokenizer } from './model-tokenizer.ts'
+import { resolveOptions, type SelectOptions } from './options.ts'
+import { TOKENIZER_BYTES, trainOnPool } from './pool.ts'
+
+export interface ExplainOptions
+  extends Pick<
+    SelectOptions,
+    'pool' | 'fields' | 'template' | 'onBadRow' | 'memoryLimit' | 'maxLength' | 'run' | 'proxy'
+  > {
+  /** Row of the pool, from 0, as in selection.parquet. */
+  row: number
+  /** With its tokens. Default false. */
+  tokens?: boolean
+}
+
+/** Where the tokenizer came from: a run directory, this pool just now, or a model. */
+export interface TokenizerSource {
+  kind: 'run' | 'pool' | 'model'
+  /** The run directory or the model; the first pool file. */
+  name: string
+  layout: Tokenizer['layout']
+  vocabularySize: number
+  hash: string
+}
+
+/** One token, or several that only together are characters. */
+export interface TokenPiece {
+  ids: number[]
+  text: string
+  /** Carries loss. */
+  trained: boolean
+  /** Beyond the maximum length: never seen. */
+  cut: boolean
+}
+
+export interface Explanation {
+  row: number
+  file: string
+  line: number
+  source?: string
+  format: string
+  turns: Turn[]
+  tokens?: {
+    tokenizer: TokenizerSource
+    maxLength: number
+    count: number
+    trained: number
+    /** Of the tokens and trained tokens, those within `maxLength`. */
+    kept: { count: number; trained: number }
+    pieces: TokenPiece[]
+  }
+}
+
+/**
+ * Explains a row. Its tokens are those of `proxy`, a model directory or hub id; without one, or with `nano`, those of the run directory
+ * (`run`, default as for `select`) if one is there: its tokenizer and maximum length, its proxy if that is a model. Else a tokenizer
+ * is trained on the pool as `select` would, which reads the pool twice.
+ *
+ * @throws {WinnowError} `no-such-row`, and what readers, the hub and tokenizers throw.
+ */
+export async function explainRow(options: ExplainOptions, signal?: AbortSignal): Promise<Explanation> {
+  const { pool, row, tokens = false } = options
+  // Defaults are those of `select`; a method without a proxy asks for nothing else.
+  const { run, maxLength } = resolveOptions({ ...options, proxy: undefined, pool, budget: '1', method: 'random' })
+  const dataset = await openDataset(pool, options)
+  const earlier = tokens ? await maybeRun(run) : undefined
+  const asked = options.proxy ?? earlier?.proxy ?? 'nano'
+  const model = tokens && asked !== 'nano' ? await tokenizerOfModel(asked, signal) : undefined
+  const trains = tokens && model === undefined && earlier?.tokenizer === undefined
+  const { record, textBytes } = await findRow(dataset, row, trains, signal)
+  const told: Explanation = {
+    row,
+    file: record.file,
+    line: record.line,
+    ...(record.source === undefined ? {} : { source: record.source }),
+    format: dataset.format.name,
+    turns: record.turns,
+  }
+  if (!tokens) return told
+  const tokenizer = model ?? earlier?.tokenizer ?? (await trained(dataset, textBytes, signal))
+  const kind = model ? 'model' : earlier?.tokenizer ? 'run' : 'pool'
+  const { layout, vocabularySize, hash } = tokenizer
+  const name = { model: asked, run, pool: dataset.inputs[0].path }[kind]
+  const length = options.maxLength ?? earlier?.maxLength ?? maxLength
+  const ids = tokenizer.encodeTurns(record.turns, record)
+  const count = (part: Uint32Array) => ({
+    count: part.length,
+    trained: part.reduce((total, token) => total + (token >>> 31), 0),
+  })
+  return {
+    ...told,
+    tokens: {
+      tokenizer: { kind, name, layout, vocabularySize, hash },
+      maxLength: length,
+      ...count(ids),
+      kept: count(ids.subarray(0, length)),
+      pieces: tokenPieces(ids, tokenizer, length),
+    },
+  }
+}
+
+/** Reads up to the row; `whole`: to the end, to know how much text there is. */
+async function findRow(
+  dataset: Dataset,
+  row: number,
+  whole: boolean,
+  signal?: AbortSignal,
+): Promise<{ record: PoolRecord; textBytes: number }> {
+  let found: PoolRecord | undefined
+  let [rows, textBytes] = [0, 0]
+  for await (const { records } of dataset.batches({ signal })) {
+    found ??= records.find((record) => record.row === row)
+    rows += records.length
+    if (whole) for (const { turns } of records) for (const { content } of turns) textBytes += Buffer.byteLength(content)
+    else if (found !== undefined) break
+  }
+  if (found !== undefined) return { record: found, textBytes }
+  throw new WinnowError('usage', {
+    code: 'no-such-row',
+    message: 'the pool has no such row',
+    path: '--row',
+    found: String(row),
+    expected: `0 to ${rows - 1}: rows are counted from 0 over all inputs, as in selection.parquet`,
+  })
+}
+
+async function trained(dataset: Dataset, textBytes: number, signal?: AbortSignal): Promise<Tokenizer> {
+  const asked = { vocabularySize: nanoVocabulary(textBytes), textBytes, maximumBytes: TOKENIZER_BYTES }
+  return loadTokenizer((await trainOnPool(dataset, asked, signal)).json)
+}
+
+interface EarlierRun {
+  /** Undefined where the run's proxy is a model, or got no tokenizer yet. */
+  tokenizer?: Tokenizer
+  proxy?: string
+  maxLength?: number
+}
+
+/** What a run directory tells of its tokens, if it is there. */
+async function maybeRun(run: string): Promise<EarlierRun | undefined> {
+  const manifest = join(run, 'manifest.json')
+  const there = await access(manifest).then(
+    () => true,
+    () => false,
+  )
+  if (!there) return undefined
+  const { proxy, maxLength } = (await readManifest(manifest)).config
+  const nano = typeof proxy !== 'string' || proxy === 'nano'
+  const file = join(run, 'tokenizer.json')
+  const json = nano ? await readFile(file, 'utf8').catch(() => undefined) : undefined
+  return {
+    ...(json === undefined ? {} : { tokenizer: loadTokenizer(json, { file }) }),
+    ...(nano ? {} : { proxy }),
+    ...(typeof maxLength === 'number' ? { maxLength } : {}),
+  }
+}
+
+/** The tokenizer of a model directory, which need not hold weights for that, or of a model of the hub. */
+async function tokenizerOfModel(name: string, signal?: AbortSignal): Promise<Tokenizer> {
+  const directory = await stat(name).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+  if (!directory) {
+    await using files = await resolveModel(name, { signal })
+    return modelTokenizer(files)
+  }
+  const object = (file: string) => maybeObject(join(name, file))
+  const tokenizerConfig = await object('tokenizer_config.json')
+  return modelTokenizer({
+    directory: name,
+    config: await object('config.json'),
+    generationConfig: await object('generation_config.json'),
+    tokenizerJson: await maybeText(join(name, 'tokenizer.json')),
+    tokenizerConfig,
+    specialTokensMap: await object('special_tokens_map.json'),
+    chatTemplates: await maybeChatTemplates(name, tokenizerConfig),
+  })
+}
+
+/** Bytes of a character at most: as many tokens are put together before a broken one is shown as it is. */
+const CHARACTER_BYTES = 4
+
+/** Tokens with their texts. Each is decoded behind a letter, since some decoders strip the space that a text begins with. */
+export function tokenPieces(
+  ids: Uint32Array,
+  tokenizer: Pick<Tokenizer, 'encode' | 'decode'>,
+  maxLength: number,
+): TokenPiece[] {
+  const anchor = Array.from(tokenizer.encode('a'))
+  const before = tokenizer.decode(anchor).length
+  const textOf = (tokens: number[]) => tokenizer.decode([...anchor, ...tokens]).slice(before)
+  const pieces: TokenPiece[] = []
+  for (let i = 0; i < ids.length; ) {
+    const isTrained = ids[i] >= TRAINED_BIT
+    const take = (count: number) => Array.from(ids.subarray(i, i + count), (token) => token & TOKEN_MASK)
+    const whole = [1, 2, 3, CHARACTER_BYTES].find((count) => {
+      const same = ids.subarray(i, i + count)
+      return (
+        same.length === count &&
+        same.every((token) => token >= TRAINED_BIT === isTrained) &&
+        !textOf(take(count)).includes('\ufffd')
+      )
+    })
+    const tokens = take(whole ?? 1)
+    pieces.push({ ids: tokens, text: textOf(tokens), trained: isTrained, cut: i >= maxLength })
+    i += tokens.length
+  }
+  return pieces
+}
