@@ -42,7 +42,7 @@ export interface RotaryFrequencies {
 
 /**
  * The frequencies of `dims` rotated dimensions: theta^(-2j/dims), scaled. Rounded to float32 where transformers rounds, so that angles
- * agree at far positions too. Equal to transformers' values to a few units of the last place. O(dims).
+ * agree at far positions too; YaRN's ramp, which transformers computes in float32, agrees to 3e-6. O(dims).
  */
 export function rotaryFrequencies({ theta, dims, scaling }: RotarySettings): RotaryFrequencies {
   const plain = Array.from({ length: dims / 2 }, (_, j) =>
