@@ -44,7 +44,7 @@ export async function deviceOptimiser(parameters: readonly Parameter[], device: 
   }
   return {
     parameters: () => Object.fromEntries(parameters.map(({ name }) => [name, state[`parameters/${name}`]])),
-    gradients: () => undefined,
+    gradients: () => held,
     keep(results) {
       const before = held
       held = Object.fromEntries(parameters.map(({ name }) => [`gradient/${name}`, results[`gradient/${name}`]]))

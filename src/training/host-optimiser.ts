@@ -1,8 +1,9 @@
 /** Training state in the machine's own memory: parameters, gradients and moments side by side, renewed in place. */
 
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
-import type { OrtApi } from '../engine/session.ts'
-import type { TensorMap } from '../engine/tensor.ts'
+import { negate } from '../engine/operators/elementwise.ts'
+import { compile, type OrtApi } from '../engine/session.ts'
+import { input, type TensorMap } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
 import type { Parameter } from '../models/parameters.ts'
 import type { Crew, Parallel } from '../parallel/parallel.ts'
@@ -16,10 +17,17 @@ import type { TrainingState } from './state.ts'
 const PAGE = 2 ** 16
 /** Bytes of one WebAssembly memory, a page less than 32 bits address. */
 const BANK_BYTES = 2 ** 32 - PAGE
-/** Bytes of one array that a thread takes at a time. */
-const BLOCK_BYTES = 2 ** 20
-/** Parameters below which other threads cost more than they save. */
-const WORTH_THREADS = 2 ** 21
+
+export interface HostOptions {
+  /** Default: no threads but this one. */
+  parallel?: Parallel
+  /** Parameters below which other threads cost more than they save. Default 2^21. */
+  worthThreads?: number
+  /** Bytes of one array that a thread takes at a time, a multiple of 16. Default 1 MiB. */
+  blockBytes?: number
+  /** Most bytes of one memory. Default 4 GiB less a page. */
+  bankBytes?: number
+}
 
 const KINDS = ['parameters', 'gradients', 'first', 'second'] as const
 type Kind = (typeof KINDS)[number]
@@ -41,11 +49,13 @@ interface Place {
 export async function hostOptimiser(
   parameters: readonly Parameter[],
   ort: OrtApi,
-  parallel?: Parallel,
+  options: HostOptions = {},
 ): Promise<Optimiser> {
-  const { places, bankBytes, blocks } = layOut(parameters)
+  const { parallel, worthThreads = 2 ** 21 } = options
+  const { places, bankBytes, blocks } = layOut(parameters, options)
   const total = places.reduce((sum, { size }) => sum + size, 0)
-  const shared = parallel !== undefined && parallel.threads > 1 && total >= WORTH_THREADS
+  const worth = parallel !== undefined && parallel.threads > 1 && total >= worthThreads
+  const shared = worth && (await acceptsSharedMemory(ort))
   const banks = await Promise.all(
     bankBytes.map(async (bytes) => {
       const pages = Math.ceil(bytes / PAGE)
@@ -57,7 +67,7 @@ export async function hostOptimiser(
   const state: SharedState = { banks, blocks, ticket }
   const work = await attach(state)
   const module = new URL(`./optimiser-shard${import.meta.url.slice(-3)}`, import.meta.url).href
-  const crew: Crew | undefined = shared ? parallel.start(module, state) : undefined
+  const crew: Crew | undefined = shared ? parallel?.start(module, state) : undefined
   const run = async (command: Command) => {
     new Int32Array(ticket)[0] = 0
     const others = crew?.run(command)
@@ -115,6 +125,25 @@ export async function hostOptimiser(
   }
 }
 
+/**
+ * Whether ONNX Runtime takes tensors in memory that threads share: under Node 22 it does not, as Node-API there sees no shared buffers. The step
+ * then runs on one thread.
+ */
+async function acceptsSharedMemory(ort: OrtApi): Promise<boolean> {
+  const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
+  const probe = await compile({ y: negate(input('x', [1])) }, { ort, name: 'cpu', threads: 1 })
+  const tensor = (at: number) => new ort.Tensor('float32', new Float32Array(buffer, at, 1).fill(1), [1]) as OrtTensor
+  try {
+    const y = tensor(16)
+    await probe.run({ x: tensor(0) }, { y })
+    return (y.data as Float32Array)[0] === -1
+  } catch {
+    return false
+  } finally {
+    await probe.release()
+  }
+}
+
 /** Scalars lie at the start of each memory: for matrices, which decay, and behind them for what does not. */
 function writeScalars(memory: WasmMemory, scalars: AdamWScalars): void {
   const values = new Float32Array(memory.buffer, 0, (2 * SCALAR_BYTES) / 4)
@@ -124,31 +153,32 @@ function writeScalars(memory: WasmMemory, scalars: AdamWScalars): void {
   })
 }
 
-function layOut(parameters: readonly Parameter[]) {
+function layOut(parameters: readonly Parameter[], options: HostOptions) {
+  const { blockBytes = 2 ** 20, bankBytes: most = BANK_BYTES } = options
   const places: Place[] = []
   const blocks: Block[] = []
   const bankBytes: number[] = []
   const sizes = parameters.map(({ shape }) => shape.reduce((a, b) => a * b, 1))
   const padded = (size: number) => 16 * Math.ceil(size / 4)
-  const needs = (size: number) => 4 * padded(size) + 16 * Math.ceil(padded(size) / BLOCK_BYTES)
+  const needs = (size: number) => 4 * padded(size) + 16 * Math.ceil(padded(size) / blockBytes)
   let bank = -1
   parameters.forEach((parameter, i) => {
     const size = sizes[i]
-    if (needs(size) + 2 * SCALAR_BYTES > BANK_BYTES) throw tooLarge(parameter)
-    if (bank < 0 || bankBytes[bank] + needs(size) > BANK_BYTES) bankBytes[++bank] = 2 * SCALAR_BYTES
+    if (needs(size) + 2 * SCALAR_BYTES > most) throw tooLarge(parameter)
+    if (bank < 0 || bankBytes[bank] + needs(size) > most) bankBytes[++bank] = 2 * SCALAR_BYTES
     const bytes = padded(size)
     const start = bankBytes[bank]
     const [p, g, m, v, sums] = [0, 1, 2, 3, 4].map((array) => start + array * bytes)
     bankBytes[bank] += needs(size)
     places.push({ parameter, bank, size, at: { parameters: p, gradients: g, first: m, second: v } })
-    for (let from = 0, block = 0; from < bytes; from += BLOCK_BYTES, block++) {
+    for (let from = 0, block = 0; from < bytes; from += blockBytes, block++) {
       blocks.push({
         bank,
         parameters: p + from,
         gradients: g + from,
         first: m + from,
         second: v + from,
-        bytes: Math.min(BLOCK_BYTES, bytes - from),
+        bytes: Math.min(blockBytes, bytes - from),
         scalars: parameter.decay ? 0 : SCALAR_BYTES,
         sums: sums + 16 * block,
       })
@@ -162,7 +192,7 @@ function tooLarge({ name, shape }: Parameter): WinnowError {
     code: 'parameter-too-large',
     message: `parameter '${name}' is too large to be trained whole`,
     found: `[${shape.join(', ')}]`,
-    expected: 'at most 2^28 values',
+    expected: 'fewer than 2^28 values',
     hint: 'Train low-rank adapters instead: --lora 16.',
   })
 }

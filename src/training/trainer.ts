@@ -11,11 +11,11 @@ import { type AdamWOptions, adamwScalars } from './adamw.ts'
 import type { Collated, Padding } from './collate.ts'
 import { deviceOptimiser } from './device-optimiser.ts'
 import { type GraphChoices, gradientGraph, scoringGraph, trainedParameters } from './graphs.ts'
-import { hostOptimiser } from './host-optimiser.ts'
+import { type HostOptions, hostOptimiser } from './host-optimiser.ts'
 import { batchFeeds, frozenFeeds, paddingFor, type RowScorer, rowMeans } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 
-export interface TrainerOptions extends GraphChoices {
+export interface TrainerOptions extends GraphChoices, Pick<HostOptions, 'worthThreads'> {
   model: LanguageModel
   device: Device
   optimiser: AdamWOptions
@@ -68,9 +68,7 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
   const { ort } = device
   const parameters = trainedParameters(model, lora)
   const onHost = device.name !== 'webgpu'
-  const optimiser = onHost
-    ? await hostOptimiser(parameters, ort, options.parallel)
-    : await deviceOptimiser(parameters, device)
+  const optimiser = onHost ? await hostOptimiser(parameters, ort, options) : await deviceOptimiser(parameters, device)
   const kept = { keep: parameters.map(({ name }) => `gradient/${name}`) }
   const training = await compile(gradientGraph(model, options, false), device, kept)
   const scoring = await compile(scoringGraph(model, options), device)

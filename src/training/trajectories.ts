@@ -5,25 +5,12 @@
 
 import { planBatches } from './batches.ts'
 import { collate } from './collate.ts'
+import { type Recipe, trainSteps } from './loop.ts'
 import type { TokenRows } from './rows.ts'
-import { checkpointSteps, cosineRate } from './schedule.ts'
+import { checkpointSteps } from './schedule.ts'
 import type { RowScorer } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 import type { Trainer } from './trainer.ts'
-
-export interface Recipe {
-  epochs: number
-  /** Largest rows * length of a training batch. */
-  tokensPerBatch: number
-  /** Rows are cut to this many tokens. */
-  maxLength: number
-  /** Peak learning rate of a cosine schedule. */
-  rate: number
-  /** Warm-up as a share of all steps. */
-  warmupShare: number
-  /** The schedule ends at rate * floorShare. */
-  floorShare: number
-}
 
 export interface TrainingProgress {
   stage: 'train' | 'score'
@@ -50,6 +37,7 @@ export interface TrajectoryCheckpoint {
 }
 
 export interface TrajectoryOptions {
+  /** With the state to start from. */
   proxy: Trainer
   rows: TokenRows
   recipe: Recipe
@@ -60,8 +48,10 @@ export interface TrajectoryOptions {
   trainOn?: Uint32Array
   /** What `planTrajectories` gave for these rows, recipe and seed, where the caller has it already. */
   plan?: TrajectoryPlan
-  /** The state to start from; at a resumed run the last recorded checkpoint's, with its index. */
-  from: { state: TrainingState; index?: number }
+  /** At a resumed run, whose state the proxy has been given: steps done, and the index of the last recorded checkpoint. Default: none. */
+  from?: { step: number; index: number }
+  /** See `LoopOptions`. */
+  onSmallerParts?: (tokens: number) => void
   onProgress?: (progress: TrainingProgress) => void
   signal?: AbortSignal
 }
@@ -153,25 +143,18 @@ const TRAIN_WORK = 3
 
 /**
  * Runs (or goes on with) the proxy run. Same rows, recipe, seed and starting state: the same bits. A resumed run yields the checkpoints
- * after `from.index`.
+ * after `from.index`. The state of a checkpoint holds until the next one is asked for.
  */
 export async function* recordTrajectories(options: TrajectoryOptions): AsyncGenerator<TrajectoryCheckpoint> {
-  const { proxy, rows, recipe, seed, signal } = options
+  const { proxy, rows, recipe, seed, signal, onSmallerParts } = options
   const trainOn = options.trainOn ?? trainableRows(rows, recipe.maxLength)
   const plan = options.plan ?? planTrajectories(rows, recipe, options.checkpoints, seed, trainOn)
   const total = TRAIN_WORK * recipe.epochs * plan.epochTokens + plan.checkpointSteps.length * plan.scoreTokens
-  const schedule = {
-    peak: recipe.rate,
-    warmup: Math.ceil(plan.steps * recipe.warmupShare),
-    steps: plan.steps,
-    floor: recipe.rate * recipe.floorShare,
-  }
-  let index = (options.from.index ?? -1) + 1
+  let index = (options.from?.index ?? -1) + 1
   let work = index * plan.scoreTokens
-  let [step, tokens, loss] = [0, 0, undefined as number | undefined]
-  proxy.load(options.from.state)
+  let [tokens, loss] = [0, undefined as number | undefined]
 
-  const report = (stage: 'train' | 'score') =>
+  const report = (stage: 'train' | 'score', step: number) =>
     options.onProgress?.({
       stage,
       step,
@@ -183,34 +166,36 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
       loss,
     })
 
-  for (let epoch = 0; epoch < recipe.epochs; epoch++) {
-    const { batches } = planBatches(rows.lengths, { ...recipe, rows: trainOn, shuffle: { seed, epoch } })
-    for (const batch of batches) {
-      signal?.throwIfAborted()
-      step++
-      const size = batch.rows.reduce((sum, row) => sum + Math.min(rows.lengths[row], recipe.maxLength), 0)
-      work += TRAIN_WORK * size
-      if (step <= options.from.state.step) continue
-      const result = await proxy.train(
-        collate(rows, batch, recipe.maxLength, proxy.padding),
-        cosineRate(schedule, step),
-      )
-      loss = loss === undefined ? result.loss : 0.9 * loss + 0.1 * result.loss
-      tokens += size
-      report('train')
-      if (step !== plan.checkpointSteps[index]) continue
-      const nll = await scoreRows(proxy.scorer, rows, {
-        maxLength: recipe.maxLength,
-        tokensPerBatch: scoringTokens(recipe),
-        signal,
-        onBatch: (scored) => {
-          tokens += scored
-          work += scored
-          report('score')
-        },
-      })
-      yield { index, step, nll, state: await proxy.state() }
-      index++
-    }
+  const done = options.from?.step ?? 0
+  const steps = trainSteps({
+    trainer: proxy,
+    rows,
+    recipe,
+    seed,
+    trainOn,
+    steps: plan.steps,
+    done,
+    onSmallerParts,
+    signal,
+  })
+  for await (const { step, tokens: size, loss: latest } of steps) {
+    work += TRAIN_WORK * size
+    if (latest === undefined) continue
+    loss = loss === undefined ? latest : 0.9 * loss + 0.1 * latest
+    tokens += size
+    report('train', step)
+    if (step !== plan.checkpointSteps[index]) continue
+    const nll = await scoreRows(proxy.scorer, rows, {
+      maxLength: recipe.maxLength,
+      tokensPerBatch: scoringTokens(recipe),
+      signal,
+      onBatch: (scored) => {
+        tokens += scored
+        work += scored
+        report('score', step)
+      },
+    })
+    yield { index, step, nll, state: await proxy.state() }
+    index++
   }
 }

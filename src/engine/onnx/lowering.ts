@@ -243,7 +243,7 @@ export function lowerGraph(
   })
   return {
     name: 'winnow',
-    nodes: renameValues(lowering.emitted, renamed),
+    nodes: leavesLast(renameValues(lowering.emitted, renamed)),
     initializers: lowering.initializers,
     inputs: inputs.map((node) => ({
       name: node.name as string,
@@ -252,6 +252,26 @@ export function lowerGraph(
     })),
     outputs: graphOutputs,
   }
+}
+
+/**
+ * The nodes that nothing reads behind all others, latest first. ONNX Runtime runs a graph depth first from its last leaf: as emitted, that would be
+ * the whole backward pass down to the first layer and only then the products that give the weights' gradients, with every activation and every
+ * gradient of one kept until then. This way each layer's weights come with it (docs/decisions/0010-optimiser-outside-the-graph.md).
+ */
+function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
+  const read = new Set<string>()
+  const visit = (node: OnnxNode) => {
+    for (const name of node.inputs) read.add(name)
+    for (const value of Object.values(node.attributes))
+      if (typeof value === 'object' && 'graph' in value) {
+        value.graph.nodes.forEach(visit)
+        for (const { name } of value.graph.outputs) read.add(name)
+      }
+  }
+  nodes.forEach(visit)
+  const isLeaf = ({ outputs }: OnnxNode) => outputs.every((name) => !read.has(name))
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()]
 }
 
 /** Nodes with values renamed, in the bodies of their subgraphs too, which see the values around them. */
