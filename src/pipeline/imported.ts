@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
+import { evenColumns } from '../signals/clusters.ts'
 import { lossFacts } from '../signals/loss-column.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
@@ -25,6 +26,8 @@ export type ImportedFacts = {
   columns: number
   /** Of each checkpoint; 1 to T where the file names none. */
   steps: number[]
+  /** Of those whose losses were clustered: all, or as many evenly spaced ones as the method asked for. */
+  used: number[]
   /** Rows without a loss at some checkpoint. */
   incomplete: number
 }
@@ -39,7 +42,8 @@ type Value = { steps: number[]; incomplete: number; negative: number; meanFirst:
 
 /**
  * Reads losses that were recorded elsewhere into the `trajectories` signal [N, T]. The run gets a copy, a .npy file for each checkpoint
- * as a recorded run leaves them, so that it can be read without the file. `checkpoints`: T that the method asked for.
+ * as a recorded run leaves them, so that it can be read without the file. Of more checkpoints than the method asked for, the signal has
+ * evenly spaced ones.
  */
 export async function importLosses(
   context: Context,
@@ -71,10 +75,13 @@ export async function importLosses(
       const value: Value = { steps: columns.map(({ step }) => step), ...lossFacts(columns) }
       return { outputs, value }
     },
-    summary: (value) =>
-      `${rows.toLocaleString('en')} rows x ${(value as Value).steps.length} checkpoints, no proxy trained`,
+    summary: (value) => {
+      const columns = (value as Value).steps.length
+      return `${rows.toLocaleString('en')} rows x ${columns} checkpoint${columns === 1 ? '' : 's'}, no proxy trained`
+    },
   })
   const { steps, ...found } = result.value as Value
+  const used = Array.from(evenColumns(steps.length, checkpoints), (column) => steps[column])
   tell(context, found, steps.length, checkpoints)
   const facts: ImportedFacts = {
     file: files.path,
@@ -82,18 +89,19 @@ export async function importLosses(
     rows,
     columns: steps.length,
     steps,
+    used,
     incomplete: found.incomplete,
   }
   await run.update({ facts: { imported: { trajectories: facts } } })
 
-  const data = new Float32Array(rows * steps.length)
-  for (const [c, step] of steps.entries()) {
+  const data = new Float32Array(rows * used.length)
+  for (const [c, step] of used.entries()) {
     const { data: losses } = readNpy(await readFile(run.path(copyOf(result.key, step))))
-    for (let row = 0, at = c; row < rows; row++, at += steps.length) data[at] = losses[row]
+    for (let row = 0, at = c; row < rows; row++, at += used.length) data[at] = losses[row]
   }
-  const columnNames = steps.map((step) => `step ${step}`)
+  const columnNames = used.map((step) => `step ${step}`)
   const provenance = { imported: files.path, sha256 }
-  const trajectories = signal('trajectories', data, { rows, columns: steps.length, columnNames, provenance })
+  const trajectories = signal('trajectories', data, { rows, columns: used.length, columnNames, provenance })
   return { signal: trajectories, hash: result.hash, facts }
 }
 
@@ -113,6 +121,11 @@ function tell(context: Context, found: Omit<Value, 'steps'>, columns: number, ch
     notify(context, {
       code: 'fewer-checkpoints',
       message: `the imported losses are of ${columns === 1 ? 'one checkpoint' : `${columns} checkpoints`}, not ${checkpoints}`,
+    })
+  if (columns > checkpoints)
+    notify(context, {
+      code: 'more-checkpoints',
+      message: `of the ${columns} imported checkpoints ${checkpoints} are used, evenly spaced; --checkpoints ${columns} takes all`,
     })
   if (negative > 0)
     notify(context, {

@@ -75,7 +75,14 @@ async function checkpointNames(directory: string): Promise<string[]> {
     .sort((a, b) => (a.name < b.name ? -1 : 1))
   const nested: string[] = []
   const folders: string[] = []
-  for (const { name } of entries.filter((entry) => entry.isDirectory())) {
+  const files: string[] = []
+  for (const entry of entries) {
+    const { name } = entry
+    const target = entry.isSymbolicLink() ? await stat(join(directory, name)).catch(() => entry) : entry
+    if (!target.isDirectory()) {
+      files.push(name)
+      continue
+    }
     folders.push(name)
     const inside = await readdir(join(directory, name)).catch(() => [])
     const losses = inside.filter((file) => NESTED.test(file))
@@ -84,7 +91,6 @@ async function checkpointNames(directory: string): Promise<string[]> {
     nested.push(...(readable.length > 0 ? readable : losses).map((file) => join(name, file)))
   }
   if (nested.length > 0) return nested
-  const files = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name)
   const readable = files.filter((name) => EXTENSIONS.test(name))
   if (readable.length > 0) return readable
   const foreign = files.filter((name) => PICKLES.test(name))

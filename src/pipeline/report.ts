@@ -83,7 +83,7 @@ function reportData(
     clusters: cluster && { count: clusterCount, assignment: cluster.data, labels: clusterLabels(chosen, clusterCount) },
     trajectories:
       (trajectories && { steps: trajectories.facts.steps, nll: trajectories.signal.data }) ??
-      (imported && { steps: imported.facts.steps, nll: imported.signal.data }),
+      (imported && { steps: imported.facts.used, nll: imported.signal.data }),
     quarantined:
       quarantined.length === 0
         ? undefined

@@ -23,7 +23,7 @@ export interface SelectPlan {
     checkpoints: number
   }
   /** Losses that were read from a file, so that no proxy is trained. */
-  imported?: Omit<ImportedFacts, 'sha256'>
+  imported?: Omit<ImportedFacts, 'sha256' | 'used'>
   /** FLOPs of matrix products. */
   flops: { training: number; scoring: number; total: number }
   /** Bytes that the run directory and the output will take. */

@@ -44,7 +44,7 @@ it('warns where the proxy is not better than word pairs, equal included', () => 
 })
 
 it('says where losses came from that no proxy was trained for, before and after', () => {
-  const imported = { file: 'losses.parquet', sha256: 'ab', rows: 1500, columns: 12, steps: [], incomplete: 0 }
+  const imported = { file: 'losses.parquet', sha256: 'ab', rows: 1500, columns: 12, steps: [], used: [], incomplete: 0 }
   const text = renderSummary({ ...result, nll: undefined, imported }, screen({ columns: 120 }))
   expect(text).toContain('  losses   imported from losses.parquet (1,500 rows x 12 checkpoints), no proxy trained\n')
   expect(text).not.toMatch(/nats|bigram/)

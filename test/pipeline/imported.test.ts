@@ -253,6 +253,7 @@ describe('select by imported losses', () => {
       rows: 50,
       columns: 12,
       steps: Array.from({ length: 12 }, (_, c) => c + 1),
+      used: Array.from({ length: 12 }, (_, c) => c + 1),
       incomplete: 1,
     }
     expect(result).toMatchObject({ selected: 15, imported })
@@ -329,11 +330,13 @@ describe('select by imported losses', () => {
     // Columns 1, 3 and 5 of six; what the others hold must not count.
     const kept = Float32Array.from({ length: 50 * 3 }, (_, i) => all[Math.floor(i / 3) * 6 + 2 * (i % 3) + 1])
     const methodOptions = { checkpoints: 3 }
-    await run('six', { methodOptions, signals: signals(all, 6) })
+    const six = await run('six', { methodOptions, signals: signals(all, 6) })
     await run('three', { methodOptions, signals: signals(kept, 3) })
-    expect(readFileSync(join(home, 'six/signals/clusters.npy'))).toEqual(
-      readFileSync(join(home, 'three/signals/clusters.npy')),
-    )
+    for (const file of ['signals/clusters.npy', 'selection.parquet'])
+      expect(readFileSync(join(home, 'six', file))).toEqual(readFileSync(join(home, 'three', file)))
+    expect(six).toMatchObject({ imported: { columns: 6, steps: [1, 2, 3, 4, 5, 6], used: [2, 4, 6] } })
+    expect(six.notices.map(({ code }) => code)).toEqual(['more-checkpoints'])
+    expect(readFileSync(six.report, 'utf8')).toContain('3, at steps 2, 4, 6')
   })
 
   it('tells of numbers that are odd for losses', async () => {
