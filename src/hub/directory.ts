@@ -1,7 +1,7 @@
 /** A model directory in the Hugging Face layout: config.json, tokenizer files, safetensors weights. Nothing in it is ever executed. */
 
 import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import { errorCode, ioError } from '../runs/fault.ts'
 import { type FileRecord, hashFile } from '../runs/hash.ts'
@@ -118,7 +118,6 @@ async function hashAll(
     if ((await stat(folder)).isDirectory())
       for (const name of (await readdir(folder)).sort()) if (name.endsWith('.jinja')) paths.push(join(folder, name))
   }
-  for (const path of paths)
-    records[path.slice(directory.length).replaceAll('\\', '/').replace(/^\/+/, '')] = await hashFile(path)
+  for (const path of paths) records[relative(directory, path).replaceAll('\\', '/')] = await hashFile(path)
   return records
 }

@@ -66,6 +66,8 @@ export function answerFault(
       ),
       retryAfter(headers.get('Retry-After'), now),
     )
+  if (/is disabled/i.test(headers.get('X-Error-Message') ?? ''))
+    return fault('disabled-model', 'the hub has disabled the model', `See ${endpoint}/${id} for the reason.`)
   if (code === 'GatedRepo' || (status === 403 && code === null))
     return fault(
       'gated-model',
@@ -92,13 +94,26 @@ export function answerFault(
     return fault(
       'model-not-found',
       authorised ? 'there is no such model, or the token may not see it' : 'there is no public model of this name',
-      `Check the spelling (owner/name)${authorised ? ' and what the token may read' : '; for a private or gated model set HF_TOKEN'}.`,
+      `Check the spelling of owner/name, or of the directory, which is not there either${authorised ? ' and what the token may read' : '; for a private or gated model set HF_TOKEN'}.`,
     )
   return fault(
     'bad-hub-answer',
     `the hub at ${endpoint} answers with an error`,
     'Check HF_ENDPOINT and proxies on the way.',
     'failure',
+  )
+}
+
+/** A refusal by the host that the hub redirects to, whose signed addresses expire: worth asking the hub for another one. */
+export function storageFault(status: number, host: string, { id }: HubRequest): PassingFailure {
+  return new PassingFailure(
+    new WinnowError('failure', {
+      code: 'hub-unavailable',
+      message: `the storage host ${host} does not give the file`,
+      file: id,
+      found: `HTTP ${status}`,
+      hint: 'Try again later, and check whether a proxy or firewall on the way blocks that host. What was fetched is kept.',
+    }),
   )
 }
 

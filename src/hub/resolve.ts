@@ -65,7 +65,8 @@ const CONCURRENT = 4
  */
 export async function resolveModel(nameOrPath: string, options: ResolveOptions = {}): Promise<ModelFiles> {
   const given = await stat(nameOrPath).catch(() => undefined)
-  if (given?.isDirectory()) return await openModelDirectory(nameOrPath)
+  // A file of this name is refused as one: nobody means a model of the hub then.
+  if (given !== undefined) return await openModelDirectory(nameOrPath)
   const reference = parseReference(nameOrPath)
   if (reference.kind === 'directory') return await openModelDirectory(reference.path)
   const endpoint = checkEndpoint(options.endpoint)
@@ -129,7 +130,8 @@ async function currentCommit(repository: Repository, notices: string[]): Promise
   try {
     commit = isCommit(hub.revision) ? hub.revision : await fetchCommit(hub, transport)
     if (commit !== known || !state?.whole) await fetchModel(repository, commit)
-    await writeRef(folder, hub.revision, commit)
+    // A cache shared for reading serves as well without the note of where the branch stood.
+    await writeRef(folder, hub.revision, commit).catch(() => undefined)
     return commit
   } catch (error) {
     // What is lacking then is at most a file that need not be there. Of a newer commit that broke off half-way, the older is no substitute.

@@ -6,7 +6,7 @@ import { WinnowError } from '../errors.ts'
 import { encodeFloats, FLOAT_BYTES, type SavedFormat } from '../models/float-formats.ts'
 import { encodeSafetensorsHeader } from '../models/safetensors.ts'
 import { errorCode, ioError } from '../runs/fault.ts'
-import { type AtomicFile, createAtomicFile, syncDirectory } from '../runs/files.ts'
+import { type AtomicFile, createAtomicFile, removeStaleTemporaries, syncDirectory } from '../runs/files.ts'
 import type { FileRecord } from '../runs/hash.ts'
 import { TEMPLATE_FILE, TEMPLATE_FOLDER } from './chat-templates.ts'
 import { WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
@@ -97,6 +97,7 @@ function configWithDtype(config: Record<string, unknown>, dtype: SavedFormat): R
  */
 export async function writeModelDirectory(path: string, model: SavedModel): Promise<Record<string, FileRecord>> {
   const files = new Map<string, AtomicFile>()
+  await removeStaleTemporaries(path)
   try {
     await writeTemporaries(path, model, files)
     return await takePlaces(path, files)

@@ -2,7 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { WinnowError } from '../errors.ts'
-import { answerFault, connectionFault, type HubRequest, PassingFailure } from './faults.ts'
+import { answerFault, connectionFault, type HubRequest, PassingFailure, storageFault } from './faults.ts'
 
 export interface TransportOptions {
   /** Default: Node's own. */
@@ -75,7 +75,7 @@ export function createTransport(
   }
 
   /** The redirects are followed here: not every fetch takes the token off on its way to another host. */
-  async function follow(url: string, init: RequestInit, stop: AbortSignal): Promise<Response> {
+  async function follow(url: string, init: RequestInit, stop: AbortSignal): Promise<{ response: Response; at: URL }> {
     let at = new URL(url)
     for (let hop = 0; hop <= REDIRECTS; hop++) {
       const headers = new Headers(init.headers)
@@ -83,7 +83,7 @@ export function createTransport(
       if (token !== undefined && at.origin === origin) headers.set('Authorization', `Bearer ${token}`)
       const response = await (options.fetch ?? fetch)(at.href, { ...init, headers, redirect: 'manual', signal: stop })
       const location = response.headers.get('Location')
-      if (response.status < 300 || response.status > 399 || location === null) return response
+      if (response.status < 300 || response.status > 399 || location === null) return { response, at }
       await response.body?.cancel()
       at = new URL(location, at)
     }
@@ -99,10 +99,12 @@ export function createTransport(
     const timer = idleTimer(idleMilliseconds)
     try {
       const stop = signal === undefined ? timer.signal : AbortSignal.any([signal, timer.signal])
-      const response = await follow(url, init, stop)
+      const { response, at } = await follow(url, init, stop)
       const accepted = response.ok || (response.status === 416 && new Headers(init.headers).has('Range'))
       if (!accepted) {
         await response.body?.cancel()
+        if (at.origin !== origin && response.status < 500 && response.status !== 429)
+          throw storageFault(response.status, at.host, request)
         throw answerFault(response.status, response.headers, request, now())
       }
       timer.restart()
@@ -144,7 +146,10 @@ export function createTransport(
         failures++
         const wait = error.retryAfter ?? 1000 * 2 ** (failures - 1)
         if (failures >= attempts || wait > LONGEST_WAIT) throw error.final
-        await sleep(wait, signal)
+        await sleep(wait, signal).catch((error) => {
+          signal?.throwIfAborted()
+          throw error
+        })
       }
     }
   }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile, rm, truncate } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openModelDirectory } from '../../src/hub/directory.ts'
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.ts'
@@ -100,6 +100,8 @@ describe('a model directory', () => {
     const directory = await modelWith(sharded({ 'additional_chat_templates/tool.jinja': 'x', 'README.md': 'not read' }))
     await using model = await openModelDirectory(directory)
     const hashes = await model.hashes()
+    await using again = await openModelDirectory(`${relative(process.cwd(), directory)}/./`)
+    expect(await again.hashes()).toEqual(hashes)
     expect(Object.keys(hashes)).toEqual([
       'config.json',
       INDEX,

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -121,6 +122,20 @@ describe('a saved model', () => {
     expect((await readAll(directory)).values).toEqual(before.values)
     expect((await readdir(directory)).sort()).toEqual(['config.json', 'model.safetensors'])
   })
+
+  it.skipIf(process.platform === 'win32')(
+    'is the old one after a kill, and the next save clears what was left',
+    async () => {
+      const directory = await savedModel()
+      const before = await readAll(directory)
+      const child = join(import.meta.dirname, 'killed-save.child.ts')
+      expect(spawnSync(process.execPath, [child, directory]).signal).toBe('SIGKILL')
+      expect((await readAll(directory)).values).toEqual(before.values)
+      expect((await readdir(directory)).length).toBeGreaterThan(2)
+      await writeModelDirectory(directory, { config, tensors })
+      expect((await readdir(directory)).sort()).toEqual(['config.json', 'model.safetensors'])
+    },
+  )
 
   it('is refused as incomplete when the writer ended between its renames', async () => {
     const directory = await savedModel()

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { retryAfter } from '../../src/hub/faults.ts'
 import { resolveModel } from '../../src/hub/resolve.ts'
-import { COMMIT, ID, modelFiles, situation } from './hub-model.ts'
+import { COMMIT, ID, modelFiles, OLDER, situation } from './hub-model.ts'
 import { failure, scratch } from './scratch.ts'
 import { sha256, startHub } from './server.ts'
 
@@ -49,6 +49,7 @@ describe('refusals of the hub', () => {
     ['a model that is not there', 'tiny-org/tiny-lama', {}, 'model-not-found', /no public model.*spelling.*HF_TOKEN/],
     ['a private model', ID, { privateTo: TOKEN }, 'model-not-found', /HF_TOKEN/],
     ['a revision that is not there', `${ID}@v9`, {}, 'revision-not-found', /no revision 'v9'/],
+    ['a commit that is not there', `${ID}@${OLDER}`, {}, 'revision-not-found', /whole commit hash/],
     ['a gated model', ID, { gated: true }, 'gated-model', /accept its terms at http:.*\/tiny-org\/tiny-llama/],
   ])('%s', async (_, name, repository, code, message) => {
     const { options, waits } = await situation(undefined, repository)
@@ -64,6 +65,7 @@ describe('refusals of the hub', () => {
     [403, {}, 'gated-model'],
     [404, { 'X-Error-Code': 'EntryNotFound' }, 'file-not-found'],
     [404, {}, 'model-not-found'],
+    [403, { 'X-Error-Message': 'Access to this resource is disabled.' }, 'disabled-model'],
     [418, {}, 'bad-hub-answer'],
   ])('HTTP %s with %j is %s', async (status, headers, code) => {
     const { hub, options } = await situation()
@@ -88,6 +90,33 @@ describe('answers that may pass', () => {
     const { options, waits } = await answering([500], [503], [502])
     await (await resolveModel(ID, options)).weights.close()
     expect(waits).toEqual([1000, 2000, 4000])
+  })
+
+  it('are refusals of the storage host, whose signed addresses expire: the hub gives another one', async () => {
+    const { hub, options, waits } = await situation()
+    let refused = false
+    hub.intercept = ({ host }, response) => {
+      if (host !== 'storage' || refused) return false
+      refused = true
+      response.writeHead(403).end('expired')
+      return true
+    }
+    await (await resolveModel(ID, options)).weights.close()
+    expect(waits).toEqual([1000])
+    hub.intercept = ({ host }, response) => host === 'storage' && Boolean(response.writeHead(403).end('blocked'))
+    const error = await failure(resolveModel(ID, { ...options, cacheDir: await scratch() }))
+    expect(error.message).toMatch(/the storage host 127\.0\.0\.1:\d+ does not give the file \(found HTTP 403\)/)
+  })
+
+  it('end at an abort during the wait, with the reason of the caller', async () => {
+    const { options } = await answering([500])
+    const stop = new AbortController()
+    const reason = new Error('enough')
+    const sleep = async () => {
+      stop.abort(reason)
+      throw new DOMException('aborted', 'AbortError')
+    }
+    await expect(resolveModel(ID, { ...options, sleep, signal: stop.signal })).rejects.toBe(reason)
   })
 
   it('are given up at the fourth', async () => {
