@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import * as ort from 'onnxruntime-node'
@@ -147,9 +147,14 @@ describe('a directory of losses', () => {
       writeFileSync(join(home, `checkpoint-${step}`, 'config.json'), '{}')
     }
     writeFileSync(join(home, 'trainer_state.json'), '{}')
+    const elsewhere = directory()
+    writeFileSync(join(elsewhere, 'nll.json'), '[1500, 1]')
+    symlinkSync(elsewhere, join(home, 'checkpoint-1500'))
+    symlinkSync(join(elsewhere, 'none'), join(home, 'checkpoint-2000'))
     expect(await losses(home, 2)).toEqual([
       [500, 500, 1],
       [1000, 1000, 1],
+      [1500, 1500, 1],
     ])
   })
 
