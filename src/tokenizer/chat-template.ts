@@ -8,6 +8,7 @@
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
 import { WinnowError } from '../errors.ts'
 import { MARK_END, MARK_START, RESERVED } from './control-text.ts'
+import { strftime, strip } from './python-text.ts'
 
 export interface ChatMessage {
   role: string
@@ -17,8 +18,8 @@ export interface ChatMessage {
 export interface ChatTemplate {
   /** Whether `{% generation %}` says which text is the model's. */
   readonly marksGeneration: boolean
-  /** Whether the template has an opening of assistant turns to give for `generationPrompt`. */
-  readonly hasGenerationPrompt: boolean
+  /** What opens an assistant turn behind a user's; empty where the template has nothing to give for `generationPrompt`. */
+  readonly generationPrompt: string
   /**
    * The conversation as text. `generationPrompt` ends it with the opening of an assistant turn; `marks` puts MARK_START and
    * MARK_END around the text of each `{% generation %}` block. Throws a TemplateRefusal with the template's own message.
@@ -86,15 +87,17 @@ export function chatTemplate(source: string, options: ChatTemplateOptions = {}):
       throw new TemplateRefusal(error instanceof Error ? error.message : String(error), { cause: error })
     }
   }
-  return { marksGeneration: marked !== source, hasGenerationPrompt: opensTurns(render), render }
+  return { marksGeneration: marked !== source, generationPrompt: promptOf(render), render }
 }
 
-function opensTurns(render: ChatTemplate['render']): boolean {
+function promptOf(render: ChatTemplate['render']): string {
   const question = [{ role: 'user', content: 'a' }]
   try {
-    return render(question) !== render(question, { generationPrompt: true })
+    const closed = render(question)
+    const open = render(question, { generationPrompt: true })
+    return open.startsWith(closed) ? open.slice(closed.length) : ''
   } catch (error) {
-    if (error instanceof TemplateRefusal) return false
+    if (error instanceof TemplateRefusal) return ''
     throw error
   }
 }
@@ -127,54 +130,6 @@ function environment({ variables = {}, date = TEMPLATE_DATE }: ChatTemplateOptio
   for (const [name, value] of Object.entries(variables)) set(name, value)
   return globals
 }
-
-const MONTHS = 'January February March April May June July August September October November December'.split(' ')
-const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ')
-
-/** Python's `strftime` in the C locale at midnight of `date`, for the directives that dates need. */
-function strftime(format: string, date: string): string {
-  const day = new Date(`${date}T00:00:00Z`)
-  const two = (value: number) => String(value).padStart(2, '0')
-  const [year, month, week] = [day.getUTCFullYear(), day.getUTCMonth(), day.getUTCDay()]
-  const values: Record<string, string> = {
-    Y: String(year),
-    y: two(year % 100),
-    m: two(month + 1),
-    d: two(day.getUTCDate()),
-    B: MONTHS[month],
-    b: MONTHS[month].slice(0, 3),
-    A: DAYS[week],
-    a: DAYS[week].slice(0, 3),
-    H: '00',
-    I: '12',
-    M: '00',
-    S: '00',
-    p: 'AM',
-    j: String(1 + Math.round((day.getTime() - Date.UTC(year, 0, 1)) / 86_400_000)).padStart(3, '0'),
-    '%': '%',
-  }
-  return format.replace(/%(-?)([a-zA-Z%])/g, (whole, bare, letter) => {
-    const value = values[letter]
-    if (value === undefined) return whole
-    return bare && /^\d/.test(value) ? String(Number(value)) : value
-  })
-}
-
-/** Python's `str.isspace` characters. */
-const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
-
-/** Python's `str.strip`, `lstrip`, `rstrip`; `characters`: those to strip, default white space. */
-function strip(value: unknown, side: 'strip' | 'lstrip' | 'rstrip', characters?: string): string {
-  const text = value === null || value === undefined ? '' : String(value)
-  const set = characters === undefined ? undefined : new Set(characters)
-  const drop = set ? (character: string) => set.has(character) : (character: string) => IS_SPACE.test(character)
-  let [start, end] = [0, text.length]
-  if (side !== 'rstrip') while (start < end && drop(text[start])) start++
-  if (side !== 'lstrip') while (end > start && drop(text[end - 1])) end--
-  return text.slice(start, end)
-}
-
-const IS_SPACE = new RegExp(`[${SPACE}]`)
 
 interface Node {
   type?: string

@@ -19,13 +19,13 @@ export interface ControlTokens {
   lengthAt(text: string, position: number): number
   /** Whether a control token ends at `position`. */
   endsAt(text: string, position: number): boolean
-  /** Positions of the control tokens in order, the leftmost and longest first. */
+  /** The control tokens in order, always the leftmost and longest. */
   find(text: string): { start: number; end: number; token: AddedTokenJson }[]
-  /** Whether the text may hold a control token or a reserved character; false is certain. */
-  mayOccur(text: string): boolean
+  /** Stretches of control text in data: what `find` gives, and single reserved characters. */
+  hostile(text: string): [start: number, end: number][]
 }
 
-/** The special tokens of a tokenizer, found in texts by their first character, then by length. */
+/** The special tokens of a tokenizer, found in texts by their first character, then by length. O(text), whatever their number. */
 export function controlTokens(tokens: readonly AddedTokenJson[]): ControlTokens {
   const special = new Map(
     tokens.filter((token) => token.special && token.content !== '').map((token) => [token.content, token]),
@@ -39,23 +39,25 @@ export function controlTokens(tokens: readonly AddedTokenJson[]): ControlTokens 
       const end = position + length
       return end <= text.length && special.has(text.slice(position, end))
     }) ?? 0
+  const stretches = (text: string, reserved: boolean) => {
+    const found: [number, number][] = []
+    let free = 0
+    for (const { index } of text.matchAll(candidate)) {
+      if (index < free) continue
+      const length = lengthAt(text, index) || (reserved && RESERVED.test(text[index]) ? 1 : 0)
+      if (length === 0) continue
+      free = index + length
+      found.push([index, free])
+    }
+    return found
+  }
   return {
     lengthAt,
     endsAt: (text, position) =>
       lengths.some((length) => length <= position && special.has(text.slice(position - length, position))),
-    find(text) {
-      const found: { start: number; end: number; token: AddedTokenJson }[] = []
-      let free = 0
-      for (const { index } of text.matchAll(candidate)) {
-        if (index < free) continue
-        const length = lengthAt(text, index)
-        if (length === 0) continue
-        free = index + length
-        found.push({ start: index, end: free, token: special.get(text.slice(index, free))! })
-      }
-      return found
-    },
-    mayOccur: (text) => text.search(candidate) !== -1,
+    find: (text) =>
+      stretches(text, false).map(([start, end]) => ({ start, end, token: special.get(text.slice(start, end))! })),
+    hostile: (text) => stretches(text, true),
   }
 }
 
@@ -81,17 +83,12 @@ export function hideControlText(contents: readonly string[], control: ControlTok
     return character
   }
   const changed = contents.map((content) => {
-    if (!control.mayOccur(content)) return content
-    let text = ''
-    for (let i = 0; i < content.length; ) {
-      const length = control.lengthAt(content, i) || (RESERVED.test(content[i]) ? 1 : 0)
-      if (length === 0) text += content[i++]
-      else {
-        text += characterFor(content.slice(i, i + length))
-        i += length
-      }
+    let [text, from] = ['', 0]
+    for (const [start, end] of control.hostile(content)) {
+      text += content.slice(from, start) + characterFor(content.slice(start, end))
+      from = end
     }
-    return text
+    return from === 0 ? content : text + content.slice(from)
   })
   if (full) return undefined
   return { contents: changed, hidden: new Map([...characters].map(([text, character]) => [character, text])) }

@@ -12,6 +12,7 @@ import type { Turn } from '../dataset/record.ts'
 import { type Fault, WinnowError } from '../errors.ts'
 import { type ChatMessage, type ChatTemplate, TemplateRefusal } from './chat-template.ts'
 import { type ControlTokens, hideControlText, MARK_END, MARK_START, restoreControlText } from './control-text.ts'
+import { strip, stripped } from './python-text.ts'
 import type { RecordPlace } from './tokenizer.ts'
 
 export interface Conversation {
@@ -118,48 +119,67 @@ function rendered(
   const spans: [number, number][] = []
   for (let i = 0; i < turns.length; i++) {
     if (!turns[i].trained) continue
-    const { content } = messages[i]
-    const open = maybePrefix(template, messages.slice(0, i), full, true)?.length
-    const close = i === turns.length - 1 ? full.length : maybePrefix(template, messages.slice(0, i + 1), full)?.length
+    const answer = messages[i].content.slice(...answerOf(messages[i].content))
+    const open = maybePrefix(template, messages.slice(0, i), full, true)
+    const close = i === turns.length - 1 ? full.length : maybePrefix(template, messages.slice(0, i + 1), full)
     let span: [number, number] | undefined
-    if (template.hasGenerationPrompt && open !== undefined && close !== undefined && close > open) {
-      // Between the two there must be the content, or at least what is left of it without its reasoning.
-      if (full.slice(open, close).includes(content.slice(...answerOf(content)))) span = [open, close]
-    }
+    // Between the two there must be the content, or at least what is left of it without its reasoning.
+    if (template.generationPrompt !== '' && open !== undefined && close !== undefined && close > open)
+      if (full.slice(open, close).includes(answer)) span = [open, close]
     if (span === undefined) {
       found ??= located(template, messages, turns, full)
       const content = found.get(i)
       if (content === undefined) throw unmasked(place, i, turns[i])
-      span = [...content]
-      // What the template puts before the content is the turn's header, unless it is the model's to write.
-      const before = open === undefined ? undefined : full.slice(open, span[0])
-      if (open !== undefined && open <= span[0] && (template.hasGenerationPrompt || before?.trim() === ''))
-        span[0] = open
-      // White space may stand between a content and the token that ends its turn.
-      let end = span[1]
-      while (end < full.length && /\s/.test(full[end])) end++
-      const length = control.lengthAt(full, end)
-      if (length > 0) span[1] = end + length
-      else if (close !== undefined && close > span[1]) span[1] = close
+      span = [openingOf(template, full, content[0], open, control), closingOf(full, content[1], close, control)]
     }
     // What follows the token that ends the turn is the template's, not the model's.
-    const written = full.slice(...span).trimEnd().length
-    if (control.endsAt(full, span[0] + written)) span[1] = span[0] + written
+    const written = span[0] + strip(full.slice(...span), 'rstrip').length
+    if (control.endsAt(full, written)) span[1] = written
     if (spans.length > 0 && span[0] < spans.at(-1)![1]) throw unmasked(place, i, turns[i])
     spans.push(span)
   }
   return spans
 }
 
-/** The first turns as text, if the whole rendering begins with it. */
+/**
+ * Where a turn begins whose content begins at `content`: at `open`, behind the turns before and the generation prompt; else behind the last
+ * generation prompt, if a control token in it keeps data from looking like it; else at the content.
+ */
+function openingOf(
+  { generationPrompt }: ChatTemplate,
+  full: string,
+  content: number,
+  open: number | undefined,
+  control: ControlTokens,
+): number {
+  if (generationPrompt === '') {
+    // What the template then puts before the content is the turn's header, unless it is white space.
+    const near = open !== undefined && open <= content && strip(full.slice(open, content), 'strip') === ''
+    return near ? open : content
+  }
+  if (open !== undefined && open <= content) return open
+  if (control.find(generationPrompt).length === 0) return content
+  const prompt = full.slice(0, content).lastIndexOf(generationPrompt)
+  return prompt === -1 ? content : prompt + generationPrompt.length
+}
+
+/** Where a turn ends whose content ends at `content`: with the control token behind it, else at `close`, else with the content. */
+function closingOf(full: string, content: number, close: number | undefined, control: ControlTokens): number {
+  const end = full.length - strip(full.slice(content), 'lstrip').length
+  const length = control.lengthAt(full, end)
+  if (length > 0) return end + length
+  return close !== undefined && close > content ? close : content
+}
+
+/** Length of the first turns as text, if the whole rendering begins with it. */
 function maybePrefix(
   template: ChatTemplate,
   messages: readonly ChatMessage[],
   full: string,
   generationPrompt = false,
-): string | undefined {
+): number | undefined {
   const text = maybeText(template, messages, generationPrompt)
-  return text !== undefined && full.startsWith(text) ? text : undefined
+  return text !== undefined && full.startsWith(text) ? text.length : undefined
 }
 
 /** Some templates refuse a conversation without a user's turn, or one that ends with it. */
@@ -176,17 +196,11 @@ function maybeText(
   }
 }
 
-/** The part of a content that templates keep: without white space around it. */
-function wholeOf(content: string): [number, number] {
-  const start = content.search(/\S|$/)
-  return [start, Math.max(start, content.trimEnd().length)]
-}
-
-/** The same without the reasoning in front. */
+/** The part of a content that templates keep, without the reasoning in front and white space around it. */
 function answerOf(content: string): [number, number] {
   const reasoning = content.lastIndexOf('</think>')
   const from = reasoning === -1 ? 0 : reasoning + '</think>'.length
-  const [start, end] = wholeOf(content.slice(from))
+  const [start, end] = stripped(content.slice(from))
   return [from + start, from + end]
 }
 
@@ -197,7 +211,7 @@ function located(
   turns: readonly Turn[],
   full: string,
 ): Map<number, [number, number]> {
-  for (const partOf of [wholeOf, answerOf]) {
+  for (const partOf of [stripped, answerOf]) {
     const indices: number[] = []
     const marked = messages.map((message, i) => {
       const { content } = message
