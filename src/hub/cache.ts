@@ -14,8 +14,8 @@ import { dirname, join, relative } from 'node:path'
 import { getRepoFolderName } from '@huggingface/hub'
 import { errorCode, ioError } from '../runs/fault.ts'
 import { makeDirectories, temporaryPath, writeFileAtomic } from '../runs/files.ts'
-import { WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
-import { type RepositoryFile, TEXT_FILES } from './listing.ts'
+import { TEXT_FILES, WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
+import type { RepositoryFile } from './listing.ts'
 import { isCommit } from './reference.ts'
 import { parseWeightIndex } from './weights.ts'
 
@@ -109,14 +109,18 @@ async function maybeLink(target: string, path: string): Promise<boolean> {
 }
 
 export interface SnapshotState {
-  /** Files without which the model cannot be used and that are not in the snapshot. */
+  /** Files that are needed, or known to be in the repository, and that are not in the snapshot. */
   missing: string[]
   /** Whether every file that a model is read from is there, or known not to be in the repository. */
   whole: boolean
 }
 
-/** How much of a model a commit's snapshot holds. Asks nobody. */
-export async function snapshotState(folder: string, commit: string): Promise<SnapshotState> {
+/** How much of a model, or of its small files alone, a commit's snapshot holds. Asks nobody. */
+export async function snapshotState(
+  folder: string,
+  commit: string,
+  { weights }: { weights: boolean },
+): Promise<SnapshotState> {
   const directory = snapshotPath(folder, commit)
   const has = async (file: string) => (await maybeSize(join(directory, file))) !== undefined
   const listing = await maybeListing(folder, commit)
@@ -125,10 +129,11 @@ export async function snapshotState(folder: string, commit: string): Promise<Sna
   for (const file of TEXT_FILES) {
     if (await has(file)) continue
     const listed = listing?.some(({ path }) => path === file)
-    if (file === 'config.json' || listed) missing.push(file)
-    else if (listed === undefined && (await maybeSize(absencePath(folder, commit, file))) === undefined) whole = false
+    const absent = listed === false || (await maybeSize(absencePath(folder, commit, file))) !== undefined
+    if (listed || (file === (weights ? 'config.json' : 'tokenizer.json') && !absent)) missing.push(file)
+    else if (!absent) whole = false
   }
-  if (!(await has(WEIGHTS_FILE))) {
+  if (weights && !(await has(WEIGHTS_FILE))) {
     const index = join(directory, WEIGHT_INDEX_FILE)
     const text = await readFile(index, 'utf8').catch(() => undefined)
     if (text === undefined) missing.push(WEIGHTS_FILE)

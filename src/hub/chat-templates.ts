@@ -31,7 +31,8 @@ export async function maybeChatTemplates(
   return declared ?? named(tokenizerConfig?.chat_template) ?? {}
 }
 
-async function templateNames(directory: string): Promise<string[]> {
+/** Names of the templates in their folder, in order. */
+export async function templateNames(directory: string): Promise<string[]> {
   const folder = join(directory, TEMPLATE_FOLDER)
   try {
     const names = await readdir(folder)

@@ -2,8 +2,8 @@
 
 import { listFiles } from '@huggingface/hub'
 import { WinnowError } from '../errors.ts'
-import { TEMPLATE_FILE, TEMPLATE_FOLDER } from './chat-templates.ts'
-import { WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
+import { TEMPLATE_FOLDER } from './chat-templates.ts'
+import { TEXT_FILES, WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
 import { noSafetensors } from './refusals.ts'
 
 export interface RepositoryFile {
@@ -14,17 +14,6 @@ export interface RepositoryFile {
   /** Its name among the blobs and its content hash: sha256 of an LFS file, git's sha1 of another. */
   etag: string
 }
-
-/** Small files that a model is read from, where the repository has them. */
-export const TEXT_FILES = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  TEMPLATE_FILE,
-  'chat_template.json',
-]
 
 const isTemplate = (path: string) => new RegExp(`^${TEMPLATE_FOLDER}/[^/\\\\]+\\.jinja$`).test(path)
 
@@ -64,24 +53,25 @@ export async function fetchListing(
   return files
 }
 
-/** What to fetch: small files, and the weights or the index that names them. Pure. Throws as `noSafetensors`, and `incomplete-model`. */
-export function planFiles(
-  id: string,
-  listing: readonly RepositoryFile[],
-): { texts: RepositoryFile[]; weights: RepositoryFile } {
+/** Small files to fetch. Pure. */
+export function planTexts(listing: readonly RepositoryFile[]): RepositoryFile[] {
+  return listing.filter(({ path }) => TEXT_FILES.includes(path) || isTemplate(path))
+}
+
+/** The weights to fetch, or the index that names them. Pure. Throws as `noSafetensors`, and `incomplete-model` without config.json. */
+export function planWeights(id: string, listing: readonly RepositoryFile[]): RepositoryFile {
   const names = listing.map(({ path }) => path)
   const file = (path: string) => listing.find((file) => file.path === path)
   const weights = file(WEIGHTS_FILE) ?? file(WEIGHT_INDEX_FILE)
   if (weights === undefined) throw noSafetensors(id, names)
-  if (file('config.json') === undefined)
-    throw new WinnowError('input', {
-      code: 'incomplete-model',
-      message: 'the repository has no config.json',
-      file: id,
-      found: names.slice(0, 8).join(', '),
-      hint: 'Name a repository that transformers can load.',
-    })
-  return { texts: listing.filter(({ path }) => TEXT_FILES.includes(path) || isTemplate(path)), weights }
+  if (file('config.json') !== undefined) return weights
+  throw new WinnowError('input', {
+    code: 'incomplete-model',
+    message: 'the repository has no config.json',
+    file: id,
+    found: names.slice(0, 8).join(', '),
+    hint: 'Name a repository that transformers can load.',
+  })
 }
 
 /** The shards to fetch for an index. Pure. Throws `missing-shard` where the repository lacks one. */

@@ -34,12 +34,12 @@ export interface WeightFiles extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** A model directory, opened. Close `weights` when done, or hold it with `await using`. */
-export interface ModelFiles extends AsyncDisposable {
+/** What a model's small files say: enough for its tokenizer and its shape, without its weights. */
+export interface ModelTexts {
   directory: string
   source: ModelSource
   /** config.json. */
-  config: Record<string, unknown>
+  config?: Record<string, unknown>
   /**
    * Classes that config.json wants to load from code in the repository (`auto_map`), which winnow never runs: the model can be used
    * only if its architecture is one that winnow has itself. Undefined where there are none.
@@ -58,9 +58,14 @@ export interface ModelFiles extends AsyncDisposable {
    * chat_template.json; else the `chat_template` of tokenizer_config.json, as transformers chooses. Empty where there are none.
    */
   chatTemplates: Record<string, string>
-  weights: WeightFiles
   /** What the reader should know although nothing failed: a hub that was not reached, say. */
   notices: readonly string[]
+}
+
+/** A model directory, opened. Close `weights` when done, or hold it with `await using`. */
+export interface ModelFiles extends ModelTexts, AsyncDisposable {
+  config: Record<string, unknown>
+  weights: WeightFiles
   /**
    * Size and sha256 of every file that was read, by its path in the directory with `/`. Streams all weights once; the result is kept.
    */

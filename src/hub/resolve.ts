@@ -1,6 +1,5 @@
 /** A model by what the user calls it: a directory, or an id on the hub, fetched into the cache that the Python client shares. */
 
-import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { modelInfo } from '@huggingface/hub'
 import { WinnowError } from '../errors.ts'
@@ -16,12 +15,12 @@ import {
   writeAbsence,
   writeRef,
 } from './cache.ts'
-import { openModelDirectory, WEIGHT_INDEX_FILE } from './directory.ts'
+import { type OpenOptions, openModelDirectory, readModelTexts, TEXT_FILES, WEIGHT_INDEX_FILE } from './directory.ts'
 import { checkEndpoint, environmentCache, environmentCopies, environmentOffline, maybeToken } from './environment.ts'
 import type { HubRequest } from './faults.ts'
 import { maybeText } from './json-files.ts'
-import { checkEtag, fetchListing, planFiles, planShards, type RepositoryFile, TEXT_FILES } from './listing.ts'
-import type { ModelFiles } from './model-files.ts'
+import { checkEtag, fetchListing, planShards, planTexts, planWeights, type RepositoryFile } from './listing.ts'
+import type { ModelFiles, ModelTexts } from './model-files.ts'
 import { checkRevision, expandPath, isCommit, parseReference } from './reference.ts'
 import { createTransport, type Transport, type TransportOptions } from './transport.ts'
 import { parseWeightIndex } from './weights.ts'
@@ -45,6 +44,8 @@ interface Repository {
   token: string | undefined
   folder: string
   options: ResolveOptions
+  /** Whether the weights are wanted. */
+  weights: boolean
 }
 
 /** Faults that say nothing of the model, only that the hub was not to be asked. */
@@ -59,16 +60,44 @@ const CONCURRENT = 4
  * is verified by size and content hash; one request is made where nothing has changed, none for a commit that is in the cache. If the
  * hub cannot be reached, the cached commit of the revision is used, with a notice.
  *
- * @throws {WinnowError} `bad-model-name`, `model-not-found`, `gated-model`, `revision-not-found`, `bad-token`, `rate-limited`,
- * `hub-unavailable`, `hub-unreachable`, `offline`, `hash-mismatch`, `size-mismatch`, `disk-full`, `pickled-weights`, `no-safetensors`, … and
- * as `openModelDirectory`; the signal's reason when it aborts.
+ * @throws {WinnowError} `bad-model-name`, `two-revisions`, `directory-revision`, `bad-endpoint`; `model-not-found`, `gated-model`,
+ * `disabled-model`, `revision-not-found`, `bad-token`, `rate-limited`, `hub-unavailable`, `hub-unreachable`, `bad-hub-answer`, `offline`;
+ * `hash-mismatch`, `size-mismatch`, `disk-full` and other faults of files; `pickled-weights`, `adapter-only`, `no-safetensors`,
+ * `missing-shard`; and as `openModelDirectory`. The signal's own reason when it aborts.
  */
 export async function resolveModel(nameOrPath: string, options: ResolveOptions = {}): Promise<ModelFiles> {
-  const given = await stat(nameOrPath).catch(() => undefined)
+  const { directory, ...open } = await locate(nameOrPath, options, true)
+  return await openModelDirectory(directory, open)
+}
+
+/**
+ * The small files of a model, for its tokenizer or its shape: as `resolveModel`, but weights are neither needed nor fetched.
+ *
+ * @throws {WinnowError} as `resolveModel`.
+ */
+export async function resolveModelTexts(nameOrPath: string, options: ResolveOptions = {}): Promise<ModelTexts> {
+  const { directory, ...open } = await locate(nameOrPath, options, false)
+  return await readModelTexts(directory, open)
+}
+
+/** The directory of a model, fetched if need be. */
+async function locate(
+  nameOrPath: string,
+  options: ResolveOptions,
+  weights: boolean,
+): Promise<OpenOptions & { directory: string }> {
   // A file of this name is refused as one: nobody means a model of the hub then.
-  if (given !== undefined) return await openModelDirectory(nameOrPath)
-  const reference = parseReference(nameOrPath)
-  if (reference.kind === 'directory') return await openModelDirectory(reference.path)
+  const there = (await maybeSize(nameOrPath)) !== undefined
+  const reference = there ? ({ kind: 'directory', path: nameOrPath } as const) : parseReference(nameOrPath)
+  if (reference.kind === 'directory') {
+    if (options.revision === undefined) return { directory: reference.path }
+    throw new WinnowError('usage', {
+      code: 'directory-revision',
+      message: `'${nameOrPath}' is a directory, which has no revisions`,
+      found: options.revision,
+      hint: 'Leave the revision out, or name a model of the hub.',
+    })
+  }
   const endpoint = checkEndpoint(options.endpoint)
   const revision = agreedRevision(nameOrPath, reference.revision, options.revision)
   const token = options.token === undefined ? await maybeToken() : options.token || undefined
@@ -78,16 +107,18 @@ export async function resolveModel(nameOrPath: string, options: ResolveOptions =
     token,
     folder: repositoryFolder(cacheDir, reference.id),
     options,
+    weights,
   }
   const notices: string[] = []
   const commit =
     (options.offline ?? environmentOffline())
       ? await cachedCommit(repository)
       : await currentCommit(repository, notices)
-  return await openModelDirectory(snapshotPath(repository.folder, commit), {
+  return {
+    directory: snapshotPath(repository.folder, commit),
     source: { kind: 'hub', id: reference.id, revision: commit },
     notices,
-  })
+  }
 }
 
 function agreedRevision(name: string, written: string | undefined, option: string | undefined): string {
@@ -101,9 +132,9 @@ function agreedRevision(name: string, written: string | undefined, option: strin
 }
 
 /** Offline: the commit that the revision was last seen at, if the cache has its model. */
-async function cachedCommit({ hub, folder }: Repository): Promise<string> {
+async function cachedCommit({ hub, folder, weights }: Repository): Promise<string> {
   const commit = isCommit(hub.revision) ? hub.revision : await maybeRef(folder, hub.revision)
-  const missing = commit === undefined ? undefined : (await snapshotState(folder, commit)).missing
+  const missing = commit === undefined ? undefined : (await snapshotState(folder, commit, { weights })).missing
   if (commit !== undefined && missing?.length === 0) return commit
   throw new WinnowError('input', {
     code: 'offline',
@@ -119,9 +150,9 @@ async function cachedCommit({ hub, folder }: Repository): Promise<string> {
 
 /** Online: the commit that the revision stands at, its files in the cache. */
 async function currentCommit(repository: Repository, notices: string[]): Promise<string> {
-  const { hub, folder, options } = repository
+  const { hub, folder, options, weights } = repository
   const known = isCommit(hub.revision) ? hub.revision : await maybeRef(folder, hub.revision)
-  const state = known === undefined ? undefined : await snapshotState(folder, known)
+  const state = known === undefined ? undefined : await snapshotState(folder, known, { weights })
   if (isCommit(hub.revision) && state?.whole) return hub.revision
   const usable = state?.missing.length === 0
   // Without a network, a model that is there need not wait for several attempts.
@@ -173,7 +204,7 @@ function badAnswer(id: string, endpoint: string, found: string): WinnowError {
 }
 
 /** Fetches what the snapshot of a commit lacks. */
-async function fetchModel({ hub, token, folder, options }: Repository, commit: string): Promise<void> {
+async function fetchModel({ hub, token, folder, options, weights }: Repository, commit: string): Promise<void> {
   const { id, endpoint } = hub
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
@@ -206,10 +237,10 @@ async function fetchModel({ hub, token, folder, options }: Repository, commit: s
       throw error
     }
   }
-  const { texts, weights } = planFiles(id, listing)
-  await fetchAll([...texts, weights])
-  if (weights.path === WEIGHT_INDEX_FILE) {
-    const index = join(snapshotPath(folder, commit), weights.path)
+  const main = weights ? [planWeights(id, listing)] : []
+  await fetchAll([...planTexts(listing), ...main])
+  if (main[0]?.path === WEIGHT_INDEX_FILE) {
+    const index = join(snapshotPath(folder, commit), WEIGHT_INDEX_FILE)
     const shards = parseWeightIndex((await maybeText(index)) as string, index).values()
     await fetchAll(planShards(id, listing, shards))
   }

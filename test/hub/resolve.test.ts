@@ -1,7 +1,7 @@
 import { cp, lstat, mkdir, readdir, readFile, readlink, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { resolveModel } from '../../src/hub/resolve.ts'
+import { resolveModel, resolveModelTexts } from '../../src/hub/resolve.ts'
 import { COMMIT, ID, modelFiles, OLDER, shardedFiles, situation } from './hub-model.ts'
 import { failure, put, SAVED, scratch } from './scratch.ts'
 import { etagOf, startHub } from './server.ts'
@@ -194,6 +194,33 @@ describe('a cache that the Python client filled', () => {
   })
 })
 
+describe('the small files of a model', () => {
+  it('are fetched without its weights, which are fetched later and alone', async () => {
+    const { hub, options } = await situation()
+    const texts = await resolveModelTexts(ID, options)
+    expect(texts).toMatchObject({ source: { id: ID, revision: COMMIT }, generationConfig: { eos_token_id: 2 } })
+    expect(texts.tokenizerJson).toContain('BPE')
+    expect(fetched(hub.requests)).not.toContain('model.safetensors')
+    expect((await resolveModelTexts(ID, { ...options, offline: true })).tokenizerJson).toContain('BPE')
+    expect((await failure(resolveModel(ID, { ...options, offline: true }))).message).toMatch(
+      /model\.safetensors missing/,
+    )
+    hub.requests.length = 0
+    await using model = await resolveModel(ID, options)
+    expect(model.weights.names().size).toBe(20)
+    expect(fetched(hub.requests)).toEqual(['model.safetensors'])
+  })
+
+  it('need no weights and no config to be there', async () => {
+    const { 'tokenizer.json': tokenizer } = await modelFiles()
+    const { options } = await situation({ 'tokenizer.json': tokenizer })
+    expect(await resolveModelTexts(ID, options)).toMatchObject({ config: undefined, chatTemplates: {} })
+    const directory = await scratch()
+    await put(directory, { 'tokenizer.json': '{}' })
+    expect((await resolveModelTexts(directory)).tokenizerJson).toBe('{}')
+  })
+})
+
 describe('without a network', () => {
   it('the cached commit is used at once, and said so', async () => {
     const { hub, options, waits } = await situation()
@@ -257,6 +284,7 @@ describe('a name', () => {
 
   it('with two revisions is a usage error, and so is an address that is none', async () => {
     expect((await failure(resolveModel('o/n@v1', { revision: 'v2' }))).kind).toBe('usage')
+    expect((await failure(resolveModel(SAVED, { revision: 'v2' }))).fault.code).toBe('directory-revision')
     expect((await failure(resolveModel('o/n', { revision: '../x' }))).fault.code).toBe('bad-revision')
     expect((await failure(resolveModel('o/n', { endpoint: 'hub.example' }))).fault.code).toBe('bad-endpoint')
   })
