@@ -9,7 +9,7 @@ import { errorCode } from '../runs/fault.ts'
 import { ownProcess, processState } from '../runs/process.ts'
 
 const OWN = /^\.([0-9a-f]{12})-(\d+)-([0-9a-f]{12})?-\d+\.incomplete$/
-/** A Python client's: before 2.0 one for all writers under a lock, later one a writer. */
+/** A Python client's: one for all writers under a lock in older ones, one a writer in recent ones (huggingface_hub 2.4). */
 const PYTHON = /^(\.[0-9a-f]{8})?\.incomplete$/
 /** A Python client's file that nobody has written for so long is taken for abandoned, milliseconds. */
 const ABANDONED = 3_600_000
