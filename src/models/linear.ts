@@ -51,18 +51,15 @@ export function fusedLinear(
   const weight = parameters.get(`${module}.weight`)
   if (weight === undefined) throw new Error(`linear: the model has no parameter '${module}.weight'`)
   const inOut = layout === 'in-out'
-  const weights = cut(weight, fused, inOut ? 1 : 0)
-  let results = weights.map((part) => matmul(x, part, { transposeB: !inOut }))
-  const adapter = adapters?.get(module)
-  if (adapter !== undefined) {
-    const low = scale(matmul(x, adapter.a, { transposeB: true }), adapter.scale)
-    const raised = cut(adapter.b, fused, 0).map((part) => matmul(low, part, { transposeB: true }))
-    results = results.map((y, i) => add(y, raised[i]))
-  }
   const bias = parameters.get(`${module}.bias`)
-  if (bias === undefined) return results
-  const biases = cut(bias, fused, 0)
-  return results.map((y, i) => add(y, biases[i]))
+  const biases = bias === undefined ? [] : cut(bias, fused, 0)
+  const weights = cut(weight, fused, inOut ? 1 : 0)
+  const results = weights.map((part, i) => matmul(x, part, { transposeB: !inOut, bias: biases[i] }))
+  const adapter = adapters?.get(module)
+  if (adapter === undefined) return results
+  const low = scale(matmul(x, adapter.a, { transposeB: true }), adapter.scale)
+  const raised = cut(adapter.b, fused, 0).map((part) => matmul(low, part, { transposeB: true }))
+  return results.map((y, i) => add(y, raised[i]))
 }
 
 /** The parts of a tensor along its output axis. */

@@ -164,6 +164,12 @@ export const cases: Case[] = [
     ]),
   ),
   {
+    name: 'matmul with a bias',
+    inputs: { a: { shape: ['batch', 4] }, b: { shape: [5, 4] }, c: { shape: [5] } },
+    dims: batched,
+    build: ({ a, b, c }) => matmul(a, b, { transposeB: true, alpha: 0.5, bias: c }),
+  },
+  {
     name: 'gatherRows',
     inputs: { a: { shape: [5, 3] }, at: { shape: ['batch'], below: 5 } },
     dims: { batch: 7 },

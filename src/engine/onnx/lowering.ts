@@ -129,14 +129,18 @@ export class Lowering {
     })
   }
 
-  /** alpha A B with either side transposed; 2-D products are Gemm, batched ones FusedMatMul where it exists. */
+  /**
+   * alpha A B with either side transposed; 2-D products are Gemm, batched ones FusedMatMul where it exists. `bias` is added to each row of a
+   * 2-D product.
+   */
   matmul(
     a: string,
     b: string,
-    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number },
+    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number; bias?: string },
   ): string {
     if (this.precision === 'float32') return this.product(a, b, options)
-    const { alpha = 1, ...shape } = options
+    const { alpha = 1, bias, ...shape } = options
+    if (bias !== undefined) return this.node('Add', [this.matmul(a, b, { ...shape, alpha }), bias])
     const half = (name: string) =>
       this.once(`half ${name}`, () => this.node('Cast', [name], { to: CAST[this.precision] }))
     const result = this.node('Cast', [this.product(half(a), half(b), shape)], { to: CAST.float32 })
@@ -152,11 +156,11 @@ export class Lowering {
   private product(
     a: string,
     b: string,
-    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number },
+    options: { rank: number; transposeA?: boolean; transposeB?: boolean; alpha?: number; bias?: string },
   ): string {
-    const { rank, transposeA = false, transposeB = false, alpha = 1 } = options
+    const { rank, transposeA = false, transposeB = false, alpha = 1, bias } = options
     if (rank === 2) {
-      return this.node('Gemm', [a, b], {
+      return this.node('Gemm', bias === undefined ? [a, b] : [a, b, bias], {
         transA: Number(transposeA),
         transB: Number(transposeB),
         alpha: { float: alpha },
