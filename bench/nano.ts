@@ -186,6 +186,7 @@ for (const path of pools) {
   for (const { shape, data } of state.parameters.values())
     if (shape.length === 2) for (let i = 0; i < data.length; i++) data[i] *= by
 
+  proxy.load(state)
   const started = performance.now()
   const cpuStarted = process.cpuUsage()
   let [steps, seen, processed] = [0, 0, 0]
@@ -199,7 +200,6 @@ for (const path of pools) {
     seed,
     checkpoints: Number(options.checkpoints),
     trainOn: train,
-    from: { state },
     onProgress: (progress) => {
       steps = progress.steps
       processed = progress.tokens

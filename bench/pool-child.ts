@@ -20,7 +20,6 @@ const context: Context = {
   options,
   device: { ort, name: 'cpu', threads: options.threads },
   notices: [],
-  ownOutput: false,
   stages: [],
   emit: (event) => {
     if (!told) process.stdout.write('progress\n')

@@ -27,6 +27,7 @@ export interface Progress {
 }
 
 const LABELS: Record<StageName, string> = {
+  model: 'open model',
   read: 'read the pool',
   tokenizer: 'train tokenizer',
   tokens: 'tokenise',
@@ -37,6 +38,9 @@ const LABELS: Record<StageName, string> = {
   select: 'select',
   write: 'write records',
   report: 'write report',
+  score: 'score',
+  train: 'train',
+  save: 'save',
 }
 const LABEL_WIDTH = Math.max(...Object.values(LABELS).map(width))
 

@@ -145,7 +145,7 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
 /**
  * The options as the pipeline takes them, or what is wrong with them, before anything is read.
  *
- * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`, `unsupported-proxy`.
+ * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`.
  */
 export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
   const usage = (
@@ -180,13 +180,5 @@ export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
   const parsed = parseOptions(method, options.methodOptions ?? {})
   const unit = parseBudget(budget).unit === 'tokens' ? 'tokens' : 'rows'
   if (options.signals !== undefined) checkImports(options.signals, method.name, method.needs(parsed, unit))
-  if (options.proxy !== undefined && options.proxy !== 'nano') {
-    throw usage('unsupported-proxy', 'only the proxy nano can be used yet', {
-      path: '--proxy',
-      found: options.proxy,
-      expected: 'nano, a small transformer trained from scratch on the pool',
-      hint: 'Pretrained proxies (from a directory or the Hugging Face hub) are not there yet.',
-    })
-  }
   return { ...options, pool, budget, method: method.name, methodOptions: parsed }
 }

@@ -23,14 +23,15 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
   const bold = (text: string) => terminal.style('bold', text)
   const share = `, ${count(tokens.selected)} of ${count(tokens.pool)} tokens (${percent(tokens.selected / tokens.pool)})`
   const head = `Selected ${count(selected)} of ${counted(rows, 'row')} (${percent(selected / rows)})${share}`
-  const learned = nll && nll.proxy < nll.bigram
+  const learned = nll && (nll.bigram === undefined || nll.proxy < nll.bigram)
   const facts: [string, string][] = [
     ['records', `${bold(shownPath(result.out.path))} (${bytes(result.out.bytes)})`],
     ['report', bold(shownPath(result.report))],
     ['reasons', `${shownPath(result.selectionFile)} (a row for each row of the pool)`],
     ['time', `${duration(result.seconds)} on ${result.device}`],
   ]
-  if (nll) {
+  if (nll && nll.bigram === undefined) facts.push(['proxy', `${nats(nll.proxy)} nats a token`])
+  else if (nll?.bigram !== undefined) {
     const gap = learned ? `${nats(nll.bigram - nll.proxy)} lower` : 'not lower'
     facts.push(['proxy', `${nats(nll.proxy)} nats a token, ${gap} than a bigram model (${nats(nll.bigram)})`])
   }

@@ -5,7 +5,7 @@
 
 import type { TensorMap } from '../engine/tensor.ts'
 import type { AdamWOptions } from '../training/adamw.ts'
-import type { Recipe } from '../training/trajectories.ts'
+import type { Recipe } from '../training/loop.ts'
 import { type LlamaConfig, llama } from './llama.ts'
 import { initialParameters, type Parameter } from './parameters.ts'
 

@@ -1,7 +1,10 @@
 /** What a recorded run leaves at each checkpoint, and how a killed one goes on from it. */
 
 import { readFile } from 'node:fs/promises'
-import { readSafetensors, writeSafetensors } from '../models/safetensors.ts'
+import type { TensorMap } from '../engine/tensor.ts'
+import { openSafetensors } from '../hub/weights.ts'
+import { encodeFloats } from '../models/float-formats.ts'
+import { encodeSafetensorsHeader } from '../models/safetensors.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { readNpy } from '../signals/npy.ts'
@@ -18,29 +21,38 @@ export function checkpointFiles(key: string, step: number) {
 }
 
 export interface Resumed {
-  /** Of the last whole checkpoint. */
+  /** Of the last checkpoint that can be gone on from. */
   state?: TrainingState
   index: number
   nll?: Float32Array
+  /** Files of it and of the checkpoints before it, as far as they are there. */
   outputs: OutputRecord[]
-  optimiserFile?: string
+  /** Of them, what the next checkpoint replaces. */
+  replaced: OutputRecord[]
 }
 
-/** Finds the last checkpoint up to which every file is intact and whose optimiser state is there. */
-export async function resume(work: StageWork, steps: readonly number[]): Promise<Resumed> {
-  const outputs: OutputRecord[] = []
-  let found: Resumed = { index: -1, outputs: [] }
+export interface CheckpointPlan {
+  steps: readonly number[]
+  /** Whether each checkpoint has the losses of all rows. */
+  losses: boolean
+  /** Which models are kept: of all checkpoints, or of the last one. */
+  models: 'all' | 'last'
+}
+
+/** Finds the last checkpoint up to which every file of losses is intact and whose model and optimiser state are there. */
+export async function resume(work: StageWork, { steps, losses, models }: CheckpointPlan): Promise<Resumed> {
+  const before: OutputRecord[] = []
+  let found: Resumed = { index: -1, outputs: [], replaced: [] }
   for (const [index, step] of steps.entries()) {
     const part = work.parts.find(({ part }) => part === `checkpoint ${index}`)
     const file = (path: string) => part?.outputs.find((output) => output.path === path && output.intact)
     const files = checkpointFiles(work.key, step)
-    const [losses, model] = [file(files.losses), file(files.model)]
-    if (losses === undefined || model === undefined) break
-    outputs.push(losses, model)
-    const optimiser = file(files.optimiser)
-    if (optimiser === undefined) continue
-    const read = async (path: string) => readSafetensors(await readFile(work.path(path)))
-    const moments = (await read(optimiser.path)).tensors
+    const [loss, model, optimiser] = [file(files.losses), file(files.model), file(files.optimiser)]
+    if ((losses && loss === undefined) || (models === 'all' && model === undefined)) break
+    if (loss !== undefined) before.push(loss)
+    if (model !== undefined && models === 'all') before.push(model)
+    if (model === undefined || optimiser === undefined) continue
+    const moments = await readTensors(work.path(optimiser.path))
     const moment = (kind: string) =>
       new Map(
         [...moments]
@@ -49,17 +61,58 @@ export async function resume(work: StageWork, steps: readonly number[]): Promise
       )
     found = {
       index,
-      state: { step, parameters: (await read(model.path)).tensors, first: moment('first/'), second: moment('second/') },
-      nll: readNpy(await readFile(work.path(losses.path))).data as Float32Array,
-      outputs: [...outputs],
-      optimiserFile: optimiser.path,
+      state: {
+        step,
+        parameters: await readTensors(work.path(model.path)),
+        first: moment('first/'),
+        second: moment('second/'),
+      },
+      nll: loss && (readNpy(await readFile(work.path(loss.path))).data as Float32Array),
+      outputs: [...before],
+      replaced: models === 'all' ? [optimiser] : [model, optimiser],
     }
   }
   return found
 }
 
-export function optimiserBytes({ first, second }: TrainingState): Uint8Array {
-  const named = (kind: string, tensors: TrainingState['first']) =>
+/** Writes the model and the optimiser's state of a checkpoint, tensor by tensor. */
+export async function writeState(
+  work: StageWork,
+  files: ReturnType<typeof checkpointFiles>,
+  { step, parameters, first, second }: TrainingState,
+): Promise<{ model: OutputRecord; optimiser: OutputRecord }> {
+  const named = (kind: string, tensors: TensorMap) =>
     [...tensors].map(([name, tensor]) => [`${kind}/${name}`, tensor] as const)
-  return writeSafetensors(new Map([...named('first', first), ...named('second', second)]))
+  return {
+    model: await writeTensors(work, files.model, parameters, { step: String(step) }),
+    optimiser: await writeTensors(
+      work,
+      files.optimiser,
+      new Map([...named('first', first), ...named('second', second)]),
+    ),
+  }
+}
+
+async function writeTensors(
+  work: StageWork,
+  path: string,
+  tensors: TensorMap,
+  metadata: Record<string, string> = {},
+): Promise<OutputRecord> {
+  await using file = await work.create(path)
+  await file.write(encodeSafetensorsHeader([...tensors], { dtype: 'F32', metadata }))
+  for (const { data } of tensors.values()) {
+    for (let at = 0; at < data.length; at += CHUNK) await file.write(encodeFloats(data.subarray(at, at + CHUNK), 'F32'))
+  }
+  return { path, ...(await file.commit()) }
+}
+
+/** Numbers written at a time. */
+const CHUNK = 2 ** 20
+
+async function readTensors(path: string): Promise<TensorMap> {
+  await using file = await openSafetensors(path)
+  const tensors: TensorMap = new Map()
+  for (const [name, { shape }] of file.names()) tensors.set(name, { shape: [...shape], data: await file.read(name) })
+  return tensors
 }

@@ -2,23 +2,51 @@
 
 import type { Device } from '../engine/session.ts'
 import type { Notice } from '../methods/method.ts'
-import type { Run } from '../runs/directory.ts'
+import { openRun, type Run } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { runStage, type Stage, type StageResult, type StageWork } from '../runs/stage.ts'
 import type { OnEvent, StageName, StageProgress } from './events.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedModelOptions } from './model-options.ts'
+import type { PipelineContext, ResolvedPoolOptions } from './pool-options.ts'
+import { versions } from './versions.ts'
 
-export interface Context {
+export type BaseOptions = ResolvedPoolOptions & ResolvedModelOptions
+
+/** `O`: the options of the command. */
+export interface Context<O extends BaseOptions = BaseOptions> {
   run: Run
-  options: ResolvedOptions
+  options: O
   device: Device
   emit: OnEvent
   signal?: AbortSignal
   notices: Notice[]
-  /** The output that stands at `options.out` is this very command's own, from before. */
-  ownOutput: boolean
   /** Stages run so far, for the result. */
   stages: { name: string; seconds: number; cached: boolean }[]
+}
+
+/** Opens the run directory of a command. The caller disposes of `run`. */
+export async function openContext<O extends BaseOptions>(
+  options: O,
+  config: Record<string, Json>,
+  { ort, onEvent = () => {}, signal }: PipelineContext,
+): Promise<Context<O>> {
+  const { device: name, threads, precision } = options
+  const run = await openRun(options.run, {
+    config,
+    seeds: { seed: options.seed },
+    versions: await versions(),
+    // Only the cpu provider is promised to repeat to the bit (docs/decisions/0008-same-bits.md).
+    device: { name, threads, repeatable: name === 'cpu', ...(precision === 'float32' ? {} : { precision }) },
+  })
+  return {
+    run,
+    options,
+    device: { ort, name, threads, precision },
+    emit: onEvent,
+    signal,
+    notices: [],
+    stages: [],
+  }
 }
 
 export interface PipelineStage<V extends Json> extends Omit<Stage<V>, 'name' | 'execute'> {

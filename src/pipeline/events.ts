@@ -3,6 +3,7 @@
 import type { Notice } from '../methods/method.ts'
 
 export type StageName =
+  | 'model'
   | 'read'
   | 'tokenizer'
   | 'tokens'
@@ -13,6 +14,9 @@ export type StageName =
   | 'select'
   | 'write'
   | 'report'
+  | 'score'
+  | 'train'
+  | 'save'
 
 export interface StageProgress {
   /** Share of the stage that is done, in [0, 1]. */

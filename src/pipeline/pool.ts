@@ -154,20 +154,26 @@ export interface Tokens extends Disposable {
   hash: string
 }
 
-/** Trains the nano tokenizer and tokenises the pool. The store must be disposed of. */
-export async function tokenisePool(context: Context, dataset: Dataset, pool: Pool): Promise<Tokens> {
-  const tokenizerStage = await tokenizerOf(context, dataset, pool)
-  const tokenizer = loadTokenizer(await readFile(context.run.path('tokenizer.json'), 'utf8'))
+/** Tokenises the pool with the model's tokenizer, or with one that is trained on the pool. The store must be disposed of. */
+export async function tokenisePool(
+  context: Context,
+  dataset: Dataset,
+  pool: Pool,
+  pretrained?: { tokenizer: Tokenizer },
+): Promise<Tokens> {
+  const { tokenizer, hash } = pretrained
+    ? { tokenizer: pretrained.tokenizer, hash: pretrained.tokenizer.hash }
+    : await trainedTokenizer(context, dataset, pool)
   const { rows } = pool.facts
   const result = await perform(context, {
     name: 'tokens',
     version: 1,
-    inputs: { pool: pool.hash, tokenizer: tokenizerStage.hash },
+    inputs: { pool: pool.hash, tokenizer: hash },
     options: {},
     async execute(work, progress) {
       using writer = createTokenStore(work.path('tokens.bin'), { tokenizerHash: tokenizer.hash })
       for await (const { records } of dataset.batches({ signal: context.signal })) {
-        for (const { turns } of records) writer.append(tokenizer.encodeTurns(turns))
+        for (const { turns, file, line } of records) writer.append(tokenizer.encodeTurns(turns, { file, line }))
         progress({ fraction: writer.rows / rows, done: writer.tokens, unit: 'tokens' })
       }
       writer.finish()
@@ -181,6 +187,11 @@ export async function tokenisePool(context: Context, dataset: Dataset, pool: Poo
   })
   const store = openTokenStore(context.run.path('tokens.bin'))
   return { tokenizer, store, hash: result.hash, [Symbol.dispose]: () => store[Symbol.dispose]() }
+}
+
+async function trainedTokenizer(context: Context, dataset: Dataset, pool: Pool) {
+  const { hash } = await tokenizerOf(context, dataset, pool)
+  return { tokenizer: loadTokenizer(await readFile(context.run.path('tokenizer.json'), 'utf8')), hash }
 }
 
 function tokenizerOf(context: Context, dataset: Dataset, pool: Pool): Promise<StageResult<Json>> {

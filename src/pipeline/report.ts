@@ -8,7 +8,9 @@ import { shownRows } from '../report/samples.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import { NO_CLUSTER } from '../signals/clusters.ts'
 import type { Context } from './context.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
+import type { Pretrained } from './pretrained.ts'
 import type { Chosen } from './selection.ts'
 import type { ComputedSignals } from './signals.ts'
 
@@ -16,8 +18,15 @@ import type { ComputedSignals } from './signals.ts'
 const TEXT_LENGTH = 4000
 
 export async function writeReport(
-  context: Context,
-  parts: { dataset: Dataset; pool: Pool; tokens: Tokens; computed: ComputedSignals; chosen: Chosen },
+  context: Context<ResolvedOptions>,
+  parts: {
+    dataset: Dataset
+    pool: Pool
+    tokens: Tokens
+    computed: ComputedSignals
+    chosen: Chosen
+    pretrained?: Pretrained
+  },
 ): Promise<string> {
   const { run } = context
   const path = run.path('report.html')
@@ -33,8 +42,8 @@ export async function writeReport(
 }
 
 function reportData(
-  { options, run, device, notices, stages }: Context,
-  { pool, tokens, computed, chosen }: Parameters<typeof writeReport>[1],
+  { options, run, device, notices, stages }: Context<ResolvedOptions>,
+  { pool, tokens, computed, chosen, pretrained }: Parameters<typeof writeReport>[1],
 ): Omit<ReportData, 'texts'> {
   const { rows } = pool.facts
   const { trajectories, imported, signals } = computed
@@ -54,7 +63,7 @@ function reportData(
       proxy: trajectories && {
         name: options.proxy,
         parameters: trajectories.facts.parameters,
-        tokenizer: 'byte-level BPE trained on the pool',
+        tokenizer: pretrained ? "the model's own" : 'byte-level BPE trained on the pool',
         vocabularySize: tokens.tokenizer.vocabularySize,
         steps: trajectories.facts.steps.at(-1),
         trainedTokens: trajectories.facts.trainedTokens,

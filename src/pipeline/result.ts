@@ -44,8 +44,8 @@ export interface SelectResult {
   run: string
   report: string
   selectionFile: string
-  /** Final mean NLL of the pool under the proxy, beside a smoothed bigram's, nats a token. */
-  nll?: { proxy: number; bigram: number }
+  /** Final mean NLL of the pool under the proxy, beside a smoothed bigram's where the proxy began from scratch, nats a token. */
+  nll?: { proxy: number; bigram?: number }
   /** Losses that were read from a file, so that no proxy was trained. */
   imported?: ImportedFacts
   groups: SelectionGroup[]

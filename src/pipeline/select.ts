@@ -6,11 +6,11 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import { resolveBudget } from '../methods/budget.ts'
-import { isRun, openRun } from '../runs/directory.ts'
+import { isRun } from '../runs/directory.ts'
 import { canonicalJson, hashFile } from '../runs/hash.ts'
 import { parseJournal } from '../runs/journal.ts'
 import { type Manifest, readManifest } from '../runs/manifest.ts'
-import type { Context } from './context.ts'
+import { openContext } from './context.ts'
 import type { StageName } from './events.ts'
 import { findLosses } from './loss-files.ts'
 import {
@@ -21,11 +21,11 @@ import {
   type SelectOptions,
 } from './options.ts'
 import { readPool, tokenisePool } from './pool.ts'
+import { maybePretrained, withModel } from './pretrained.ts'
 import { writeReport } from './report.ts'
 import type { SelectResult } from './result.ts'
 import { choose, configKey, isFile, writeChosen } from './selection.ts'
 import { checkNeeds, computeSignals, tokenSignal } from './signals.ts'
-import { versions } from './versions.ts'
 
 /**
  * Selects the rows of a pool worth training on and writes them, `selection.parquet` and a report into the run directory and to `out`.
@@ -34,40 +34,27 @@ import { versions } from './versions.ts'
  *
  * @throws {WinnowError} of bad usage, bad input and failures, as data; `signal.reason` when aborted.
  */
-export async function select(
-  asked: SelectOptions,
-  { ort, onEvent = () => {}, signal }: SelectContext,
-): Promise<SelectResult> {
+export async function select(asked: SelectOptions, pipeline: SelectContext): Promise<SelectResult> {
   const started = performance.now()
-  const options = resolveOptions(asked)
-  const dataset = await openDataset(options.pool, options)
-  const ownOutput = await mayWrite(options, dataset)
-  const { trajectories: lossesAt } = options.signals
+  const { onEvent = () => {}, signal } = pipeline
+  const resolved = resolveOptions(asked)
+  const dataset = await openDataset(resolved.pool, resolved)
+  const { trajectories: lossesAt } = resolved.signals
   const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
-  await using run = await openRun(options.run, {
-    config: optionsAsConfig(options),
-    seeds: { seed: options.seed },
-    versions: await versions(),
-    // Only the cpu provider is promised to repeat to the bit (docs/decisions/0008-same-bits.md).
-    device: { name: options.device, threads: options.threads, repeatable: options.device === 'cpu' },
-  })
-  const context: Context = {
-    run,
-    options,
-    device: { ort, name: options.device, threads: options.threads },
-    emit: onEvent,
-    signal,
-    notices: [],
-    ownOutput,
-    stages: [],
-  }
+  await using pretrained = await maybePretrained(resolved, { onEvent, signal })
+  const options = withModel(resolved, pretrained)
+  const ownOutput = await mayWrite(options, dataset)
+  const context = await openContext(options, optionsAsConfig(options), pipeline)
+  await using run = context.run
   try {
     const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
     const needed = (name: string): StageName[] =>
       needs.some((need) => need.signal === name)
         ? name === 'trajectories'
           ? losses === undefined
-            ? ['bigram', 'trajectories']
+            ? pretrained === undefined
+              ? ['bigram', 'trajectories']
+              : ['trajectories']
             : ['import']
           : [name as StageName]
         : []
@@ -75,7 +62,7 @@ export async function select(
       kind: 'plan',
       stages: [
         'read',
-        'tokenizer',
+        ...(pretrained === undefined ? (['tokenizer'] as const) : []),
         'tokens',
         ...needed('trajectories'),
         ...needed('clusters'),
@@ -87,15 +74,15 @@ export async function select(
 
     const pool = await readPool(context, dataset)
     checkNeeds(context, needs, pool)
-    using tokens = await tokenisePool(context, dataset, pool)
+    using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const perRow = tokenSignal(tokens, options.maxLength)
     // Before hours of training, not after: is there enough for the budget?
     const { total, shortest } = perRow
     const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
-    const computed = await computeSignals(context, needs, pool, tokens, perRow, losses)
+    const computed = await computeSignals(context, needs, { pool, tokens, perRow, losses, pretrained })
     const chosen = await choose(context, pool, tokens, computed, budget)
-    const record = await writeChosen(context, dataset, pool, chosen)
-    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen })
+    const record = await writeChosen(context, dataset, pool, { chosen, ownOutput })
+    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen, pretrained })
     const { trajectories, imported } = computed
     await run.update({ status: 'done', facts: { notices: JSON.parse(JSON.stringify(context.notices)) } })
     return {

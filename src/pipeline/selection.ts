@@ -15,7 +15,7 @@ import { hashFile, type Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Context, notify, perform } from './context.ts'
-import { optionsAsConfig } from './options.ts'
+import { optionsAsConfig, type ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { ComputedSignals } from './signals.ts'
 
@@ -30,7 +30,7 @@ export interface Chosen {
 
 /** Runs the method on its signals and writes `selection.parquet`: a line for every row of the pool. */
 export async function choose(
-  context: Context,
+  context: Context<ResolvedOptions>,
   pool: Pool,
   tokens: Tokens,
   computed: ComputedSignals,
@@ -114,7 +114,7 @@ export async function choose(
 }
 
 /** What tells one command's output from another's: its options, but for those that do not change the bytes. */
-export function configKey(context: Pick<Context, 'options'>): Json {
+export function configKey(context: Pick<Context<ResolvedOptions>, 'options'>): Json {
   const {
     threads: _threads,
     command: _command,
@@ -126,12 +126,15 @@ export function configKey(context: Pick<Context, 'options'>): Json {
   return config
 }
 
-/** Copies the selected records into the run, then to where they were asked for. */
+/**
+ * Copies the selected records into the run, then to where they were asked for. `ownOutput`: what stands there is this very command's own,
+ * from before.
+ */
 export async function writeChosen(
-  context: Context,
+  context: Context<ResolvedOptions>,
   dataset: Dataset,
   pool: Pool,
-  chosen: Chosen,
+  { chosen, ownOutput }: { chosen: Chosen; ownOutput: boolean },
 ): Promise<OutputRecord> {
   const { options, run } = context
   const { kind } = outputKind(options.out, dataset.inputs)
@@ -159,7 +162,7 @@ export async function writeChosen(
     summary: (value) => `${(value as { rows: number }).rows.toLocaleString('en')} records`,
   })
   const [record] = result.outputs
-  await publish(run.path(record.path), options.out, record.sha256, options.overwrite || context.ownOutput)
+  await publish(run.path(record.path), options.out, record.sha256, options.overwrite || ownOutput)
   return record
 }
 

@@ -12,7 +12,9 @@ import { type Signal, signal } from '../signals/signal.ts'
 import { type Context, perform } from './context.ts'
 import { type Imported, importLosses } from './imported.ts'
 import type { LossFiles } from './loss-files.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
+import type { Pretrained } from './pretrained.ts'
 import { recordPool, type Trajectories } from './trajectories.ts'
 
 export interface ComputedSignals {
@@ -24,6 +26,15 @@ export interface ComputedSignals {
   imported?: Imported
   /** Tokens of the pool, rows cut at the longest length. */
   poolTokens: number
+}
+
+/** What signals are computed from. */
+export interface SignalSources {
+  pool: Pool
+  tokens: Tokens
+  perRow: TokenSignal
+  losses?: LossFiles
+  pretrained?: Pretrained
 }
 
 export interface TokenSignal {
@@ -47,7 +58,11 @@ export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
  *
  * @throws {WinnowError} `no-source`, `too-many-clusters`.
  */
-export function checkNeeds({ options }: Context, needs: readonly SignalNeed[], { source, facts }: Pool): void {
+export function checkNeeds(
+  { options }: Context<ResolvedOptions>,
+  needs: readonly SignalNeed[],
+  { source, facts }: Pool,
+): void {
   for (const need of needs) {
     if (need.signal === 'source' && source === undefined)
       throw new WinnowError('usage', {
@@ -68,12 +83,9 @@ export function checkNeeds({ options }: Context, needs: readonly SignalNeed[], {
 }
 
 export async function computeSignals(
-  context: Context,
+  context: Context<ResolvedOptions>,
   needs: readonly SignalNeed[],
-  pool: Pool,
-  tokens: Tokens,
-  perRow: TokenSignal,
-  losses?: LossFiles,
+  { pool, tokens, perRow, losses, pretrained }: SignalSources,
 ): Promise<ComputedSignals> {
   const computed: ComputedSignals = {
     signals: { tokens: perRow.signal },
@@ -96,7 +108,7 @@ export async function computeSignals(
           computed.hashes.trajectories = imported.hash
           break
         }
-        const trajectories = await recordPool(context, tokens, need.checkpoints)
+        const trajectories = await recordPool(context, tokens, need.checkpoints, pretrained)
         computed.trajectories = trajectories
         computed.signals.trajectories = trajectories.signal
         computed.hashes.trajectories = trajectories.hash

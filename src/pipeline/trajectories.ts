@@ -3,31 +3,20 @@
 import { readFile, unlink } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
 import { fitBigram } from '../evaluation/bigram.ts'
-import { llama } from '../models/llama.ts'
-import { type NanoRecipe, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
-import { writeSafetensors } from '../models/safetensors.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, stackColumns } from '../signals/signal.ts'
-import type { TokenStore } from '../tokenizer/store.ts'
-import { compileTrainer, startingState } from '../training/trainer.ts'
-import {
-  planTrajectories,
-  recordTrajectories,
-  scoringTokens,
-  trainableRows,
-  windowLabels,
-} from '../training/trajectories.ts'
-import { checkpointFiles, optimiserBytes, resume } from './checkpoints.ts'
+import { planTrajectories, recordTrajectories, trainableRows, windowLabels } from '../training/trajectories.ts'
+import { checkpointFiles, resume, writeState } from './checkpoints.ts'
 import { type Context, notify, perform } from './context.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { Tokens } from './pool.ts'
+import type { Pretrained } from './pretrained.ts'
+import { nanoProxy, pretrainedProxy, startTrainer } from './proxy.ts'
 
 /** Trained tokens below which a run says that its pool is small. */
 const SMALL_POOL = 20_000
-
-/** Bytes that logits may take at a time; more are computed in chunks of label positions. */
-const LOGIT_BYTES = 2 ** 26
 
 export type TrajectoryFacts = {
   steps: number[]
@@ -43,68 +32,63 @@ export interface Trajectories {
   signal: Signal
   hash: string
   facts: TrajectoryFacts
-  bigramNll: number
+  /** Where the proxy was trained from scratch. */
+  bigramNll?: number
 }
 
-/** The nano recipe for a tokenised pool. */
-export const recipeFor = (
-  { tokens, trained, count }: Pick<TokenStore, 'tokens' | 'trained' | 'count'>,
-  vocabularySize: number,
-  maxLength: number,
-): NanoRecipe => nanoRecipe({ tokens, labels: trained, rows: count, vocabularySize, maxLength })
-
-/** Chunks of label positions that keep logits within LOGIT_BYTES. */
-export const labelChunks = ({ config, recipe }: NanoRecipe): number =>
-  // A row longer than a batch is a batch of its own.
-  Math.max(1, Math.ceil((Math.max(scoringTokens(recipe), recipe.maxLength) * config.vocabularySize * 4) / LOGIT_BYTES))
-
 /** Trains the proxy on the pool and records every row's loss at `checkpoints` steps. */
-export async function recordPool(context: Context, tokens: Tokens, checkpoints: number): Promise<Trajectories> {
+export async function recordPool(
+  context: Context<ResolvedOptions>,
+  tokens: Tokens,
+  checkpoints: number,
+  pretrained?: Pretrained,
+): Promise<Trajectories> {
   const { options, device, run } = context
   const { store, tokenizer } = tokens
-  const bigram = await fitPool(context, tokens)
-  const recipe = recipeFor(store, tokenizer.vocabularySize, options.maxLength)
+  // A model that has read more than the pool beats a bigram of the pool whatever it learns here.
+  const bigram = pretrained === undefined ? await fitPool(context, tokens) : undefined
+  const proxy =
+    pretrained === undefined
+      ? nanoProxy(store, tokenizer.vocabularySize, options.maxLength)
+      : pretrainedProxy(pretrained, store, options.maxLength, options.training)
+  const models = pretrained === undefined ? 'all' : 'last'
   const result = await perform<Json>(context, {
     name: 'trajectories',
-    version: 2,
+    version: 3,
     inputs: { tokens: tokens.hash },
     options: {
-      ...recipe,
-      proxy: 'nano',
+      proxy: proxy.identity,
       checkpoints,
-      chunks: labelChunks(recipe),
       seed: options.seed,
       device: device.name,
+      precision: options.precision,
       // Another version may add in another order.
       onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
-    } as unknown as Json,
+    },
     async execute(work, progress) {
       const trainOn = trainableRows(store, options.maxLength)
       if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
-      const plan = planTrajectories(store, recipe.recipe, checkpoints, options.seed, trainOn)
-      const proxy = await compileTrainer({
-        model: llama(recipe.config),
-        device,
-        optimiser: recipe.optimiser,
-        chunks: labelChunks(recipe),
-      })
+      const plan = planTrajectories(store, proxy.recipe, checkpoints, options.seed, trainOn)
+      const resumed = await resume(work, { steps: plan.checkpointSteps, losses: true, models })
+      const trainer = await startTrainer(proxy, device, options, resumed.state)
       try {
-        const resumed = await resume(work, plan.checkpointSteps)
         const outputs: OutputRecord[] = [...resumed.outputs]
-        let optimiserFile = resumed.optimiserFile
-        let last = resumed.nll
+        let { replaced, nll: last } = resumed
+        let partTokens: number | undefined
         const recording = recordTrajectories({
-          proxy,
+          proxy: trainer,
           rows: store,
-          recipe: recipe.recipe,
+          recipe: proxy.recipe,
           seed: options.seed,
           checkpoints,
           trainOn,
           plan,
-          from: resumed.state
-            ? { state: resumed.state, index: resumed.index }
-            : { state: startingState(nanoInitialParameters(recipe.config, options.seed)) },
+          from: resumed.state && { step: resumed.state.step, index: resumed.index },
           signal: context.signal,
+          onSmallerParts: (size) => {
+            partTokens = size
+            notify(context, smallerParts(size))
+          },
           onProgress: ({ stage, step, steps, checkpoints: done, checkpointsTotal, tokens: count, fraction, loss }) =>
             progress({
               fraction,
@@ -116,61 +100,56 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
         })
         for await (const { index, step, nll, state } of recording) {
           const files = checkpointFiles(work.key, step)
-          const kept = [
-            await work.write(files.losses, writeNpy({ shape: [nll.length], data: nll })),
-            await work.write(files.model, writeSafetensors(state.parameters, { step: String(step) })),
-          ]
-          // Each optimiser state has a name of its own: the one before it stays whole until this one is recorded.
-          const optimiser = await work.write(files.optimiser, optimiserBytes(state))
-          await work.finishPart(`checkpoint ${index}`, [...kept, optimiser])
-          if (optimiserFile !== undefined) await unlink(work.path(optimiserFile)).catch(() => undefined)
-          optimiserFile = optimiser.path
-          outputs.push(...kept)
+          const losses = await work.write(files.losses, writeNpy({ shape: [nll.length], data: nll }))
+          // Each state has names of its own: the one before it stays whole until this one is recorded.
+          const { model, optimiser } = await writeState(work, files, state)
+          await work.finishPart(`checkpoint ${index}`, [losses, model, optimiser])
+          for (const { path } of replaced) await unlink(work.path(path)).catch(() => undefined)
+          replaced = models === 'all' ? [optimiser] : [model, optimiser]
+          outputs.push(losses, ...(models === 'all' ? [model] : []))
           last = nll
         }
+        // What would have been replaced by a further checkpoint; its moments are needed no more.
+        outputs.push(
+          ...replaced.filter(({ path }) => !path.includes('.optimiser.') && !outputs.some((o) => o.path === path)),
+        )
         outputs.push(
           await work.write(
             `checkpoints/${work.key.slice(0, 12)}/config.json`,
-            `${JSON.stringify(llama(recipe.config).config, null, 2)}\n`,
+            `${JSON.stringify(proxy.model.config, null, 2)}\n`,
           ),
         )
-        const facts: TrajectoryFacts = {
+        const facts: TrajectoryFacts & { partTokens?: number } = {
           steps: plan.checkpointSteps,
           nll: poolNll(last as Float32Array, windowLabels(store, options.maxLength)),
-          parameters: proxy.parameters.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0),
-          epochs: recipe.recipe.epochs,
-          trainedTokens: recipe.recipe.epochs * plan.epochTokens,
+          parameters: proxy.model.parameters.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0),
+          epochs: proxy.recipe.epochs,
+          trainedTokens: proxy.recipe.epochs * plan.epochTokens,
           padding: plan.padding,
+          ...(partTokens === undefined ? {} : { partTokens }),
         }
         return { outputs, value: facts as unknown as Json }
       } finally {
-        await proxy.release()
+        await trainer.release()
       }
     },
     summary: (value) => {
       const { nll, parameters, epochs } = value as unknown as TrajectoryFacts
-      return `${(parameters / 1e6).toFixed(2)}M parameters, ${epochs} epochs, pool at ${nll.toFixed(3)} nats a token (bigram ${bigram.toFixed(3)})`
+      const beside = bigram === undefined ? '' : ` (bigram ${bigram.toFixed(3)})`
+      return `${(parameters / 1e6).toFixed(2)}M parameters, ${epochs} epoch${epochs === 1 ? '' : 's'}, pool at ${nll.toFixed(3)} nats a token${beside}`
     },
   })
   const facts = result.value as unknown as TrajectoryFacts
-  if (store.trained < SMALL_POOL)
-    notify(context, {
-      code: 'small-pool',
-      message: `the pool has only ${store.trained.toLocaleString('en')} trained tokens: a proxy learns so few by heart, and its trajectories say less`,
-    })
-  if (facts.steps.length < checkpoints)
-    notify(context, {
-      code: 'fewer-checkpoints',
-      message: `training takes only ${facts.steps.at(-1)} steps, so losses were recorded ${facts.steps.length} times, not ${checkpoints}`,
-    })
-  if (!(facts.nll < bigram))
-    notify(context, {
-      code: 'proxy-learned-little',
-      message: `the proxy ended at ${facts.nll.toFixed(3)} nats a token, a bigram model reaches ${bigram.toFixed(3)}: its trajectories say little`,
-    })
+  tellAboutTraining(context, facts, { trained: store.trained, checkpoints, bigram })
   await run.update({
     facts: {
-      proxy: { name: 'nano', ...facts, bigramNll: bigram, vocabulary: tokenizer.vocabularySize } as unknown as Json,
+      proxy: {
+        name: proxy.name,
+        ...(pretrained && { source: pretrained.files.source, hash: pretrained.hash }),
+        ...facts,
+        bigramNll: bigram,
+        vocabulary: tokenizer.vocabularySize,
+      } as unknown as Json,
     },
   })
   const columns = await Promise.all(
@@ -180,9 +159,36 @@ export async function recordPool(context: Context, tokens: Tokens, checkpoints: 
   )
   const signal = stackColumns('trajectories', columns, {
     columnNames: facts.steps.map((step) => `step ${step}`),
-    provenance: { proxy: 'nano', seed: options.seed },
+    provenance: { proxy: proxy.name, seed: options.seed },
   })
   return { signal, hash: result.hash, facts, bigramNll: bigram }
+}
+
+export const smallerParts = (tokens: number) => ({
+  code: 'smaller-parts',
+  message: `a pass did not fit into memory: batches are computed in parts of ${tokens.toLocaleString('en')} tokens from here on (--micro-batch ${tokens} does so from the start)`,
+})
+
+function tellAboutTraining(
+  context: Context,
+  { steps, nll }: TrajectoryFacts,
+  { trained, checkpoints, bigram }: { trained: number; checkpoints: number; bigram?: number },
+): void {
+  if (trained < SMALL_POOL)
+    notify(context, {
+      code: 'small-pool',
+      message: `the pool has only ${trained.toLocaleString('en')} trained tokens: a proxy learns so few by heart, and its trajectories say less`,
+    })
+  if (steps.length < checkpoints)
+    notify(context, {
+      code: 'fewer-checkpoints',
+      message: `training takes only ${steps.at(-1)} steps, so losses were recorded ${steps.length} times, not ${checkpoints}`,
+    })
+  if (bigram !== undefined && !(nll < bigram))
+    notify(context, {
+      code: 'proxy-learned-little',
+      message: `the proxy ended at ${nll.toFixed(3)} nats a token, a bigram model reaches ${bigram.toFixed(3)}: its trajectories say little`,
+    })
 }
 
 /**
@@ -220,7 +226,7 @@ export function poolNll(nll: Float32Array, labels: Uint32Array): number {
   return total / count
 }
 
-function nothingToTrain(maxLength: number, rows: number): WinnowError {
+export function nothingToTrain(maxLength: number, rows: number): WinnowError {
   return new WinnowError('input', {
     code: 'nothing-to-train',
     message: `no row of the pool has a trained token within ${maxLength} tokens`,

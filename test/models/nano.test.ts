@@ -7,7 +7,7 @@ import { countParameters } from '../../src/models/parameters.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { trainTokenizer } from '../../src/tokenizer/train.ts'
 import type { TokenRows } from '../../src/training/rows.ts'
-import { compileTrainer, initialState } from '../../src/training/trainer.ts'
+import { compileTrainer, startingState } from '../../src/training/trainer.ts'
 import { recordTrajectories } from '../../src/training/trajectories.ts'
 import { cpu } from '../engine/devices.ts'
 
@@ -98,6 +98,7 @@ describe('a proxy run by the recipe', () => {
   it('learns a small real pool: the loss ends under half of a uniform guess, and falls from checkpoint to checkpoint', async () => {
     const { config, recipe, optimiser, rows } = await smallPool(20)
     const proxy = await compileTrainer({ model: llama(config), device: { ...cpu, threads: 1 }, optimiser })
+    proxy.load(startingState(nanoInitialParameters(config, 0)))
     const means: number[] = []
     for await (const { nll } of recordTrajectories({
       proxy,
@@ -105,7 +106,6 @@ describe('a proxy run by the recipe', () => {
       recipe,
       seed: 0,
       checkpoints: 4,
-      from: { state: { ...initialState(llama(config), 0), parameters: nanoInitialParameters(config, 0) } },
     }))
       means.push(nll.reduce((a, b) => a + b, 0) / nll.length)
     await proxy.release()

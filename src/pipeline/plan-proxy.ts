@@ -1,0 +1,122 @@
+/** What the proxy of a run will cost, from its batches and a short calibration on this machine. */
+
+import type { Device } from '../engine/session.ts'
+import { countParameters } from '../models/parameters.ts'
+import { randomStream } from '../random/philox.ts'
+import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
+import { planBatches } from '../training/batches.ts'
+import { collate } from '../training/collate.ts'
+import type { TokenRows } from '../training/rows.ts'
+import type { Trainer } from '../training/trainer.ts'
+import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Counted } from './plan.ts'
+import type { Pretrained } from './pretrained.ts'
+import { nanoProxy, pretrainedProxy, startTrainer, type TrainedProxy } from './proxy.ts'
+
+/** Plans every batch of the proxy's run and tries a few on this machine. Writes nothing. */
+export async function planProxy(
+  counted: Counted,
+  checkpoints: number,
+  { device, options, pretrained }: { device: Device; options: ResolvedOptions; pretrained?: Pretrained },
+) {
+  const proxy =
+    pretrained === undefined
+      ? nanoProxy(counted, counted.vocabularySize, options.maxLength)
+      : pretrainedProxy(pretrained, counted, options.maxLength, options.training)
+  const { recipe } = proxy
+  const { maxLength, tokensPerBatch, epochs } = recipe
+  const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
+  const plan = planTrajectories(counted, recipe, checkpoints, options.seed, trainOn)
+  const trainer = await startTrainer(proxy, device, options)
+  try {
+    const density = counted.trained / counted.tokens
+    const flopsOf = (planned: ReturnType<typeof planBatches>) =>
+      planned.batches.reduce(
+        (total, { rows, length }) => {
+          const { train, score } = trainer.flops({
+            rows: rows.length,
+            length,
+            labels: Math.round(rows.length * length * density),
+          })
+          return { train: total.train + train, score: total.score + score }
+        },
+        { train: 0, score: 0 },
+      )
+    const epoch = flopsOf(
+      planBatches(counted.lengths, {
+        tokensPerBatch,
+        maxLength,
+        rows: trainOn,
+        shuffle: { seed: options.seed, epoch: 0 },
+      }),
+    )
+    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch: scoringTokens(recipe), maxLength }))
+    const recorded = plan.checkpointSteps.length
+    const flops = {
+      training: epochs * epoch.train,
+      scoring: recorded * pass.score,
+      total: epochs * epoch.train + recorded * pass.score,
+    }
+    const rate = await calibrate(trainer, counted, proxy, density)
+    const parameters = countParameters(proxy.model.parameters)
+    const trained = countParameters(trainer.parameters)
+    return {
+      facts: {
+        name: options.proxy,
+        parameters,
+        vocabularySize: counted.vocabularySize,
+        epochs,
+        steps: plan.steps,
+        checkpoints: recorded,
+      },
+      flops,
+      seconds: [
+        { stage: 'train the proxy', seconds: flops.training / rate.train },
+        { stage: `score the pool ${recorded} times`, seconds: flops.scoring / rate.score },
+      ],
+      diskBytes: 4 * recorded * counted.count + (pretrained ? 1 : recorded) * 4 * trained + 8 * trained,
+    }
+  } finally {
+    await trainer.release()
+  }
+}
+
+/** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
+async function calibrate(trainer: Trainer, counted: Counted, { model, recipe }: TrainedProxy, density: number) {
+  const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count))) - 1
+  const measure = async (kind: 'train' | 'score', tokensPerBatch: number) => {
+    const rows = Math.max(1, Math.floor(tokensPerBatch / length))
+    const pool = calibrationRows(rows, length, density, model.vocabularySize)
+    const all = { rows: Uint32Array.from(pool.lengths.keys()), length: length + 1 }
+    const batch = collate(pool, all, length + 1, kind === 'train' ? trainer.padding : trainer.scorer.padding)
+    const flops = trainer.flops({ rows: batch.shape[0], length, labels: batch.positions.length })[kind]
+    const step = () => (kind === 'train' ? trainer.train(batch, 0) : trainer.scorer.score(batch))
+    await step()
+    const started = performance.now()
+    let steps = 0
+    do {
+      await step()
+      steps++
+    } while (steps < 3 || performance.now() - started < 1000)
+    return (steps * flops * 1000) / (performance.now() - started)
+  }
+  return {
+    train: await measure('train', Math.min(recipe.tokensPerBatch, recipe.microBatch ?? Number.POSITIVE_INFINITY)),
+    score: await measure('score', scoringTokens(recipe)),
+  }
+}
+
+/** Rows of random tokens whose last `density` share is trained on. A row's last token is predicted, never read. */
+function calibrationRows(count: number, length: number, density: number, vocabularySize: number): TokenRows {
+  const stream = randomStream(0, 'calibration')
+  const labels = Math.max(1, Math.round((length - 1) * density))
+  const draw = (j: number) => (stream.below(vocabularySize) | (j > length - labels ? TRAINED_BIT : 0)) >>> 0
+  const rows = Array.from({ length: count }, () => Uint32Array.from({ length: length + 1 }, (_, j) => draw(j)))
+  return {
+    count,
+    lengths: new Uint32Array(count).fill(length + 1),
+    labels: new Uint32Array(count).fill(labels),
+    read: (row) => rows[row],
+  }
+}

@@ -1,0 +1,143 @@
+/** A pretrained model as a run uses it: its graph, its tokenizer, and its weights once something is computed with them. */
+
+import { join } from 'node:path'
+import type { TensorMap } from '../engine/tensor.ts'
+import { WinnowError } from '../errors.ts'
+import type { ModelFiles } from '../hub/model-files.ts'
+import { resolveModel } from '../hub/resolve.ts'
+import { languageModel } from '../models/config.ts'
+import type { LanguageModel } from '../models/model.ts'
+import { checkFinite, matchWeights } from '../models/weights.ts'
+import { hashJson } from '../runs/hash.ts'
+import { checkVocabulary, loadPretrainedTokenizer } from '../tokenizer/pretrained.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { OnEvent } from './events.ts'
+import type { ResolvedModelOptions } from './model-options.ts'
+
+export interface Pretrained extends AsyncDisposable {
+  /** As asked: `EleutherAI/pythia-70m`, `./some-dir`. */
+  name: string
+  files: ModelFiles
+  model: LanguageModel
+  tokenizer: Tokenizer
+  /** Of every file that was read. */
+  hash: string
+  /** The parameters, checked to be finite. */
+  weights(onFraction?: (fraction: number) => void): Promise<TensorMap>
+}
+
+export interface OpeningOptions {
+  onEvent: OnEvent
+  signal?: AbortSignal
+}
+
+/**
+ * Opens the model that the options name, or nothing for `nano`. Downloads what is not in the cache.
+ *
+ * @throws {WinnowError} as `resolveModel`, `languageModel`, `matchWeights` and `loadPretrainedTokenizer`; `no-tokenizer`,
+ * `tokenizer-mismatch`.
+ */
+export async function maybePretrained(
+  options: ResolvedModelOptions,
+  { onEvent, signal }: OpeningOptions,
+): Promise<Pretrained | undefined> {
+  if (options.proxy === 'nano') return undefined
+  const started = performance.now()
+  onEvent({ kind: 'stage-start', stage: 'model', resumedParts: 0 })
+  const files = await resolveModel(options.proxy, {
+    revision: options.revision,
+    offline: options.offline || undefined,
+    signal,
+    onProgress: ({ file, bytes, total }) =>
+      onEvent({
+        kind: 'stage-progress',
+        stage: 'model',
+        progress: { fraction: bytes / Math.max(1, total), detail: `fetching ${file}`, done: bytes, unit: 'bytes' },
+      }),
+  })
+  try {
+    const opened = await openModel(options.proxy, files)
+    for (const message of files.notices) onEvent({ kind: 'notice', notice: { code: 'model', message } })
+    onEvent({
+      kind: 'stage-end',
+      stage: 'model',
+      cached: false,
+      seconds: (performance.now() - started) / 1000,
+      summary: summaryOf(opened),
+    })
+    return opened
+  } catch (error) {
+    await files[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function openModel(name: string, files: ModelFiles): Promise<Pretrained> {
+  const file = join(files.directory, 'config.json')
+  const model = languageModel(files.config, { file })
+  const names = matchWeights(model, files.weights.names(), { file: files.directory })
+  const { tokenizerJson } = files
+  if (tokenizerJson === undefined)
+    throw new WinnowError('input', {
+      code: 'no-tokenizer',
+      message: 'the model has no tokenizer.json',
+      file: files.directory,
+      hint: 'Save it with a fast tokenizer: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…).',
+    })
+  const tokenizer = loadPretrainedTokenizer({
+    json: tokenizerJson,
+    config: files.tokenizerConfig,
+    chatTemplate: Object.keys(files.chatTemplates).length === 0 ? undefined : files.chatTemplates,
+    modelConfig: files.config,
+    generationConfig: files.generationConfig,
+    file: join(files.directory, 'tokenizer.json'),
+  })
+  checkVocabulary(tokenizer, model.vocabularySize, files.directory)
+  return {
+    name,
+    files,
+    model,
+    tokenizer,
+    hash: hashJson(
+      Object.fromEntries(Object.entries(await files.hashes()).map(([path, { sha256 }]) => [path, sha256])),
+    ),
+    async weights(onFraction) {
+      const weights: TensorMap = new Map()
+      for (const { name: parameter, shape } of model.parameters) {
+        const data = await files.weights.read(names.get(parameter) as string)
+        checkFinite(parameter, data, { file: files.directory })
+        weights.set(parameter, { shape, data })
+        onFraction?.(weights.size / model.parameters.length)
+      }
+      return weights
+    },
+    [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
+  }
+}
+
+function summaryOf({ model, files, tokenizer }: Pretrained): string {
+  const parameters = model.parameters.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0)
+  const { id, revision } = files.source
+  const writes = { template: 'chat template', markers: 'role markers', plain: 'no chat template: turns as plain text' }
+  return `${id}${revision === undefined ? '' : ` at ${revision.slice(0, 8)}`}: ${model.family}, ${(parameters / 1e6).toFixed(1)}M parameters, ${writes[tokenizer.layout]}`
+}
+
+/**
+ * Options for this model: rows are cut where its positions end.
+ *
+ * @throws {WinnowError} `context-too-long` where more was asked for.
+ */
+export function withModel<O extends ResolvedModelOptions>(options: O, pretrained: Pretrained | undefined): O {
+  const most = pretrained?.model.maxLength ?? Number.POSITIVE_INFINITY
+  if (options.maxLength <= most) return options
+  if (options.maxLengthAsked)
+    throw new WinnowError('usage', {
+      code: 'context-too-long',
+      message: 'the model has positions for fewer tokens',
+      path: '--max-length',
+      found: String(options.maxLength),
+      expected: `at most ${most}`,
+      hint: 'Rows are cut to that length; a model with a longer context keeps more of them.',
+    })
+  return { ...options, maxLength: most }
+}
