@@ -9,6 +9,7 @@ import { tokenNll } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
 import { layerNorm, rmsNorm } from '../../src/engine/operators/normalise.ts'
 import { mean, sum, sumOfSquares, sumTo } from '../../src/engine/operators/reduce.ts'
+import { weightedNll } from '../../src/engine/operators/weighted-nll.ts'
 import type { Shape } from '../../src/engine/shape.ts'
 import { constant, scalar, type Tensor } from '../../src/engine/tensor.ts'
 
@@ -237,6 +238,14 @@ export const cases: Case[] = [
       inputs: { h: { shape: ['labels', 4] }, w: { shape: [7, 4] }, t: { shape: ['labels'], below: 7 } },
       dims: { labels: 6 },
       build: ({ h, w, t }) => tokenNll(h, w, t, chunks),
+      noGradient: 'scores only: the loss of training is weightedNll',
+    }),
+  ),
+  ...[1, 3].map(
+    (chunks): Case => ({
+      name: `weightedNll, ${chunks} chunk${chunks > 1 ? 's' : ''}`,
+      inputs: { h: { shape: [6, 4] }, w: { shape: [7, 4] }, t: { shape: [6], below: 7 } },
+      build: ({ h, w, t }) => weightedNll(h, w, t, constant(Float32Array.of(0.5, 0, 1, 0.25, 2, 0.125), [6]), chunks),
     }),
   ),
 ]

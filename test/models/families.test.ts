@@ -2,11 +2,11 @@ import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { describe, expect, it } from 'vitest'
 import { gradients } from '../../src/engine/gradient.ts'
 import { interpret } from '../../src/engine/interpreter.ts'
-import { multiply } from '../../src/engine/operators/elementwise.ts'
 import { gatherRows } from '../../src/engine/operators/gather.ts'
+import { broadcastTo } from '../../src/engine/operators/layout.ts'
 import { tokenNll } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
-import { sum } from '../../src/engine/operators/reduce.ts'
+import { weightedNll } from '../../src/engine/operators/weighted-nll.ts'
 import { compile, type Device } from '../../src/engine/session.ts'
 import { constant, input, type Tensor } from '../../src/engine/tensor.ts'
 import { llama } from '../../src/models/llama.ts'
@@ -38,12 +38,10 @@ function arraysOf(variant: string): Arrays {
 function outputsOf(model: LanguageModel, labels: number): Record<string, Tensor> {
   const graph = model.graph()
   const names = [...graph.parameters.keys()]
-  const nll = tokenNll(
-    gatherRows(graph.hidden, input('positions', ['labels'], 'int32')),
-    graph.output,
-    input('targets', ['labels'], 'int32'),
-  )
-  const loss = sum(multiply(nll, constant(new Float32Array(1).fill(1 / labels), [1])))
+  const positions = input('positions', ['labels'], 'int32')
+  const weights = broadcastTo(constant(Float32Array.of(1 / labels), [1]), ['labels'])
+  const targets = input('targets', ['labels'], 'int32')
+  const loss = weightedNll(gatherRows(graph.hidden, positions), graph.output, targets, weights)
   const found = gradients(
     loss,
     names.map((name) => graph.parameters.get(name) as Tensor),

@@ -45,16 +45,16 @@ export function weightedNll(hidden: Tensor, weight: Tensor, targets: Tensor, wei
         const at = inner.node('Unsqueeze', [wanted, inner.int64([1])])
         const column = inner.node('Unsqueeze', [share, inner.int64([1])])
         const logits = inner.matmul(rows, w, { rank: 2, transposeB: true })
-        const logP = inner.node('LogSoftmax', [logits], { axis: -1 })
-        const picked = inner.node('GatherElements', [logP, at], { axis: 1 })
+        const p = inner.node('Softmax', [logits], { axis: -1 })
+        const peak = (x: string) => inner.node('ReduceMax', [x, inner.int64([1])], { keepdims: 1 })
+        // logsumexp = max logit - log(max p), which no small p makes inexact; a maximum is cheaper than the exponentials of a log-softmax.
+        const picked = inner.node('GatherElements', [logits, at], { axis: 1 })
+        const nll = inner.node('Sub', [inner.node('Sub', [peak(logits), picked]), inner.node('Log', [peak(p)])])
         const minusOne = inner.node('Expand', [inner.scalar(-1), inner.node('Shape', [at])])
-        const D = inner.node('ScatterElements', [inner.node('Exp', [logP]), at, minusOne], {
-          axis: 1,
-          reduction: 'add',
-        })
+        const D = inner.node('ScatterElements', [p, at, minusOne], { axis: 1, reduction: 'add' })
         // Scaling rows of [m, d] is cheaper than of [m, v].
         return {
-          terms: inner.node('Mul', [inner.node('Neg', [picked]), column]),
+          terms: inner.node('Mul', [nll, column]),
           dH: inner.node('Mul', [inner.matmul(D, w, { rank: 2 }), column]),
           D,
           scaled: inner.node('Mul', [rows, column]),
