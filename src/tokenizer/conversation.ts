@@ -106,6 +106,9 @@ function maybeMarked(
   return blocks.length < trained.length && trained.every(Boolean) ? blocks : undefined
 }
 
+/** Trained turns from which on not every one is found by its own prefixes, whose cost grows with the square of the turns. */
+const MANY_TURNS = 4
+
 /** Spans of the trained turns by rendering prefixes, then by looking for their contents. */
 function rendered(
   template: ChatTemplate,
@@ -115,29 +118,49 @@ function rendered(
   control: ControlTokens,
   place: RecordPlace,
 ): [number, number][] {
-  let found: Map<number, [number, number]> | undefined
-  const spans: [number, number][] = []
-  for (let i = 0; i < turns.length; i++) {
-    if (!turns[i].trained) continue
+  const trained = turns.flatMap((turn, i) => (turn.trained ? [i] : []))
+  let known: Map<number, [number, number]> | undefined
+  const contents = () => {
+    known ??= located(template, messages, turns, full)
+    return known
+  }
+  const around = (content: [number, number], open?: number, close?: number): [number, number] => [
+    openingOf(template, full, content[0], open, control),
+    closingOf(full, content[1], close, control),
+  ]
+  const spanOf = (i: number): [number, number] => {
     const answer = messages[i].content.slice(...answerOf(messages[i].content))
-    const open = maybePrefix(template, messages.slice(0, i), full, true)
+    const prefix = maybePrefix(template, messages.slice(0, i), full, true)
+    // Some templates have no prompt for a conversation that is yet to begin.
+    const prompted = prefix !== undefined && full.slice(0, prefix).endsWith(template.generationPrompt)
+    const open = prompted ? prefix : undefined
     const close = i === turns.length - 1 ? full.length : maybePrefix(template, messages.slice(0, i + 1), full)
     let span: [number, number] | undefined
     // Between the two there must be the content, or at least what is left of it without its reasoning.
     if (template.generationPrompt !== '' && open !== undefined && close !== undefined && close > open)
       if (full.slice(open, close).includes(answer)) span = [open, close]
     if (span === undefined) {
-      found ??= located(template, messages, turns, full)
-      const content = found.get(i)
+      const content = contents().get(i)
       if (content === undefined) throw unmasked(place, i, turns[i])
-      span = [openingOf(template, full, content[0], open, control), closingOf(full, content[1], close, control)]
+      span = around(content, open, close)
     }
     // What follows the token that ends the turn is the template's, not the model's.
     const written = span[0] + strip(full.slice(...span), 'rstrip').length
-    if (control.endsAt(full, written)) span[1] = written
-    if (spans.length > 0 && span[0] < spans.at(-1)![1]) throw unmasked(place, i, turns[i])
-    spans.push(span)
+    return control.endsAt(full, written) ? [span[0], written] : span
   }
+  // Where control tokens open and close every turn, the contents say where the turns are, if first and last turn agree.
+  const maybeAll = (): [number, number][] | undefined => {
+    if (trained.length < MANY_TURNS || contents().size < trained.length) return undefined
+    const spans = trained.map((i) => around(contents().get(i)!))
+    const closed = spans.every(
+      ([start, end]) => full.slice(0, start).endsWith(template.generationPrompt) && control.endsAt(full, end),
+    )
+    const agree = (k: number) => spanOf(trained[k]).every((border, side) => border === spans[k][side])
+    return closed && template.generationPrompt !== '' && agree(0) && agree(trained.length - 1) ? spans : undefined
+  }
+  const spans = maybeAll() ?? trained.map(spanOf)
+  const overlap = spans.findIndex(([start], k) => k > 0 && start < spans[k - 1][1])
+  if (overlap !== -1) throw unmasked(place, trained[overlap], turns[trained[overlap]])
   return spans
 }
 
@@ -158,9 +181,12 @@ function openingOf(
     return near ? open : content
   }
   if (open !== undefined && open <= content) return open
-  if (control.find(generationPrompt).length === 0) return content
   const prompt = full.slice(0, content).lastIndexOf(generationPrompt)
-  return prompt === -1 ? content : prompt + generationPrompt.length
+  const start = prompt + generationPrompt.length
+  // With a control token between them, the prompt is that of another turn.
+  const own =
+    prompt !== -1 && control.find(generationPrompt).length > 0 && control.find(full.slice(start, content)).length === 0
+  return own ? start : content
 }
 
 /** Where a turn ends whose content ends at `content`: with the control token behind it, else at `close`, else with the content. */
@@ -196,6 +222,8 @@ function maybeText(
   }
 }
 
+const wholeOf = (content: string): [number, number] => [0, content.length]
+
 /** The part of a content that templates keep, without the reasoning in front and white space around it. */
 function answerOf(content: string): [number, number] {
   const reasoning = content.lastIndexOf('</think>')
@@ -211,7 +239,7 @@ function located(
   turns: readonly Turn[],
   full: string,
 ): Map<number, [number, number]> {
-  for (const partOf of [stripped, answerOf]) {
+  for (const partOf of [wholeOf, stripped, answerOf]) {
     const indices: number[] = []
     const marked = messages.map((message, i) => {
       const { content } = message
