@@ -133,7 +133,12 @@ function readLlama(fields: ConfigFields, origin: Origin): LanguageModel {
   if (givenSize === undefined) checkHeads(fields, 'num_attention_heads', hiddenSize, heads)
   const headSize = givenSize ?? hiddenSize / heads
   const positions = fields.size('max_position_embeddings', defaults.length)
-  const rotary = readRotary(fields, { headSize, share: fields.number('partial_rotary_factor', 1), positions })
+  const rotary = readRotary(fields, {
+    headSize,
+    share: fields.number('partial_rotary_factor', 1),
+    theta: fields.number('rope_theta', 10_000),
+    positions,
+  })
   const attentionBias = family !== 'mistral' && family !== 'qwen2' && fields.boolean('attention_bias', false)
   const config = {
     vocabularySize: fields.size('vocab_size', defaults.vocabulary),

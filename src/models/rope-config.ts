@@ -7,8 +7,8 @@ export interface RotaryDefaults {
   headSize: number
   /** Share of a head that turns, where the rope parameters do not say. */
   share: number
-  /** Base, where neither they nor rope_theta say. Default 10,000. */
-  theta?: number
+  /** Base, where they do not say. */
+  theta: number
   /** max_position_embeddings */
   positions: number
 }
@@ -21,7 +21,7 @@ export interface RotaryReading {
 
 const supported = 'default, linear, dynamic, llama3, yarn, longrope'
 
-/** Reads them, with transformers' order: the rope parameters first, then rope_theta and the like beside them, then the defaults. */
+/** Reads them: what the rope parameters say goes before the defaults, which the caller takes from the keys beside them. */
 export function readRotary(fields: ConfigFields, defaults: RotaryDefaults): RotaryReading {
   const key = fields.has('rope_scaling') ? 'rope_scaling' : 'rope_parameters'
   const parameters = fields.maybeObject(key)
@@ -31,7 +31,7 @@ export function readRotary(fields: ConfigFields, defaults: RotaryDefaults): Rota
       expected: 'the same for all layers',
     })
   }
-  const theta = parameters?.maybeNumber('rope_theta') ?? fields.maybeNumber('rope_theta') ?? defaults.theta ?? 10_000
+  const theta = parameters?.maybeNumber('rope_theta') ?? defaults.theta
   const share = parameters?.maybeNumber('partial_rotary_factor') ?? defaults.share
   const dims = Math.trunc(defaults.headSize * share)
   if (dims < 2 || dims % 2 !== 0 || dims > defaults.headSize) {

@@ -19,6 +19,7 @@ function read(config: Record<string, unknown>) {
   return readRotary(configFields(config), {
     headSize: Number(config.head_dim),
     share,
+    theta: Number(config.rope_theta),
     positions: Number(config.max_position_embeddings),
   })
 }
