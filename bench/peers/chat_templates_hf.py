@@ -15,7 +15,7 @@ import sys
 
 import jinja2
 import transformers
-from make_tokenizer_fixtures import TEMPLATES, block
+from make_tokenizer_fixtures import DATE, TEMPLATES, block
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -49,7 +49,7 @@ def answer(tokenizers, seed, count):
             case = dict(template=name, messages=conversation(draw))
             try:
                 out = peer.apply_chat_template(
-                    case["messages"], chat_template=marked, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+                    case["messages"], chat_template=marked, tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **DATE
                 )
                 cases.append(dict(case, ids=out["input_ids"], mask=out["assistant_masks"]))
             except jinja2.exceptions.TemplateError as error:

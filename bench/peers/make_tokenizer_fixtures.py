@@ -30,6 +30,8 @@ CONTROL = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
     "<|eot_id|>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<unk>",
 ]
+# transformers tells the day it is; winnow's `strftime_now` always tells this one.
+DATE = dict(date_string="26 Jul 2024")
 ORDINARY = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
 
 # Generation blocks are written as [[ … ]] with their own white-space control: [[- … -]] is {%- generation -%} … {%- endgeneration -%}.
@@ -191,6 +193,103 @@ A small model, asked to help.<|im_end|>
 <start_of_turn>model:
 {%- endif %}""".replace("[[-]]", "[[-").replace("[[/-]]", "-]]"),
     ),
+    "llama32": dict(
+        tokenizer="byte-level",
+        config=dict(bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"),
+        source="""{{- bos_token }}
+{%- if custom_tools is defined %}
+    {%- set tools = custom_tools %}
+{%- endif %}
+{%- if not date_string is defined %}
+    {%- if strftime_now is defined %}
+        {%- set date_string = strftime_now("%d %b %Y") %}
+    {%- else %}
+        {%- set date_string = "26 Jul 2024" %}
+    {%- endif %}
+{%- endif %}
+{%- if not tools is defined %}
+    {%- set tools = none %}
+{%- endif %}
+
+{#- The system message has a place of its own. #}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
+{%- if tools is not none %}
+    {{- tools | tojson(indent=4) }}
+{%- endif %}
+{{- "Today: " + date_string + "\\n\\n" }}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+        [[- {{- message['content'] | trim + '<|eot_id|>' }} -]]
+    {%- elif not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}
+    {%- elif message.role == "tool" or message.role == "ipython" %}
+        {{- "<|start_header_id|>ipython<|end_header_id|>\\n\\n" }}
+        {%- if message.content is mapping or message.content is iterable %}
+            {{- message.content | tojson }}
+        {%- else %}
+            {{- message.content }}
+        {%- endif %}
+        {{- "<|eot_id|>" }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
+{%- endif %}
+""",
+    ),
+    "nemo": dict(
+        tokenizer="byte-level",
+        config=dict(bos_token="<bos>", eos_token="<eos>"),
+        source="""{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{%- set user_messages = loop_messages | selectattr("role", "equalto", "user") | list %}
+
+{#- Roles alternate, tools aside. #}
+{%- set ns = namespace() %}
+{%- set ns.index = 0 %}
+{%- for message in loop_messages %}
+    {%- if not (message.role == "tool" or (message.tool_calls is defined and message.tool_calls is not none)) %}
+        {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
+            {{- raise_exception("Roles alternate, tools aside") }}
+        {%- endif %}
+        {%- set ns.index = ns.index + 1 %}
+    {%- endif %}
+{%- endfor %}
+
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}
+        {%- if loop.last and system_message is defined %}
+            {{- "[INST]" + system_message + "\\n\\n" + message["content"] + "[/INST]" }}
+        {%- else %}
+            {{- "[INST]" + message["content"] + "[/INST]" }}
+        {%- endif %}
+    {%- elif message["role"] == "assistant" %}
+        [[- {{- message["content"] + eos_token}} -]]
+    {%- elif message["role"] == "tool" %}
+        {{- '[TOOL_RESULTS]{"content": ' + message.content|string + "}[/TOOL_RESULTS]" }}
+    {%- endif %}
+{%- endfor %}
+""",
+    ),
+    "r1": dict(
+        tokenizer="byte-level",
+        config=dict(bos_token="<bos>", eos_token="<eos>"),
+        source="""{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% set ns = namespace(is_tool=false, system_prompt='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}{%- set ns.is_tool = false -%}{{'<start_of_turn>' + message['content']}}{%- endif %}{%- if message['role'] == 'assistant' and message['content'] is not none %}{%- set content = message['content'] %}{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}{{'<end_of_turn>'}}[[- {{- content + eos_token}}-]]{%- endif %}{%- if message['role'] == 'tool' %}{%- set ns.is_tool = true -%}{{'\\n' + message['content']}}{%- endif %}{%- endfor -%}{% if add_generation_prompt and not ns.is_tool %}{{'<end_of_turn>'}}{% endif %}""",
+    ),
 }
 
 user, assistant, system, tool = (
@@ -268,12 +367,12 @@ def chats(tokenizers):
             case = dict(template=name, conversation=title)
             try:
                 out = peer.apply_chat_template(
-                    messages, chat_template=marked, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+                    messages, chat_template=marked, tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **DATE
                 )
             except jinja2.exceptions.TemplateError as error:
                 cases.append(dict(case, refused=str(error)))
                 continue
-            again = peer.apply_chat_template(messages, chat_template=plain, tokenize=True)["input_ids"]
+            again = peer.apply_chat_template(messages, chat_template=plain, tokenize=True, **DATE)["input_ids"]
             assert again == out["input_ids"], (name, title)
             cases.append(dict(case, ids=out["input_ids"], mask=runs(out["assistant_masks"])))
     return dict(templates=templates, conversations=CONVERSATIONS, cases=cases)
