@@ -167,8 +167,11 @@ function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options
   return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
 }
 
-/** config.json as transformers reads it, of a plain Llama: the options of other checkpoints come with their own. */
+/** config.json as transformers reads it, of a Llama: the options of other model types come with a config.json of their own. */
 function toHuggingFace(config: LlamaConfig): Record<string, unknown> {
+  const { attentionBias = 'none', mlpBias = false, activation = 'silu', headSize } = config
+  if (attentionBias === 'qkv' || config.queryKeyNorm || config.ropeScaling || config.rotaryDims !== undefined)
+    throw new Error('llama: a model with these options needs the config.json that it was read from')
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -182,9 +185,10 @@ function toHuggingFace(config: LlamaConfig): Record<string, unknown> {
     rope_theta: config.ropeTheta,
     rms_norm_eps: config.rmsNormEpsilon,
     tie_word_embeddings: config.tiedEmbeddings,
-    hidden_act: 'silu',
-    attention_bias: false,
-    mlp_bias: false,
+    ...(headSize !== undefined && { head_dim: headSize }),
+    hidden_act: activation,
+    attention_bias: attentionBias === 'all',
+    mlp_bias: mlpBias,
     torch_dtype: 'float32',
   }
 }
