@@ -12,6 +12,8 @@ interface ExplainFlags {
   row?: number
   tokens?: boolean
   proxy?: string
+  revision?: string
+  offline?: boolean
   run?: string
   maxLength?: number
   fields?: string
@@ -42,6 +44,8 @@ export function addExplain(program: Command): void {
     .addOption(new Option('--row <n>', 'row of the pool, from 0, as in selection.parquet').argParser(wholeNumber(0)))
     .option('--tokens', 'with its tokens')
     .option('--proxy <model>', 'nano, a model directory or a hub id, whose tokenizer to use (default: that of the run)')
+    .option('--revision <name>', 'branch, tag or commit of a model of the hub (default: main)')
+    .option('--offline', 'ask no hub: use what is in the cache')
     .option('--run <directory>', 'run whose tokenizer to use (default: the pool with .winnow in its name, here)')
     .addOption(
       new Option('--max-length <tokens>', 'where rows are cut (default: as in the run, else 512)').argParser(

@@ -1,26 +1,23 @@
 /** What becomes of one row: its turns, and the tokens that a model is trained on. Reads only; the command line draws it. */
 
-import { access, readFile, stat } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { PoolRecord, Turn } from '../dataset/record.ts'
 import { WinnowError } from '../errors.ts'
-import { maybeChatTemplates } from '../hub/chat-templates.ts'
-import { maybeObject, maybeText } from '../hub/json-files.ts'
-import { resolveModel } from '../hub/resolve.ts'
+import { resolveModelTexts } from '../hub/resolve.ts'
 import { nanoVocabulary } from '../models/nano.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { TOKEN_MASK, type Tokenizer, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
+import { type ModelOptions, resolveModelOptions } from './model-options.ts'
 import { modelTokenizer } from './model-tokenizer.ts'
-import { resolveOptions, type SelectOptions } from './options.ts'
 import { TOKENIZER_BYTES, trainOnPool } from './pool.ts'
+import { type PoolOptions, poolName, resolvePoolOptions } from './pool-options.ts'
 
 export interface ExplainOptions
-  extends Pick<
-    SelectOptions,
-    'pool' | 'fields' | 'template' | 'onBadRow' | 'memoryLimit' | 'maxLength' | 'run' | 'proxy'
-  > {
+  extends Pick<PoolOptions, 'pool' | 'fields' | 'template' | 'onBadRow' | 'memoryLimit' | 'run'>,
+    Pick<ModelOptions, 'proxy' | 'revision' | 'offline' | 'maxLength'> {
   /** Row of the pool, from 0, as in selection.parquet. */
   row: number
   /** With its tokens. Default false. */
@@ -74,12 +71,17 @@ export interface Explanation {
  */
 export async function explainRow(options: ExplainOptions, signal?: AbortSignal): Promise<Explanation> {
   const { pool, row, tokens = false } = options
-  // Defaults are those of `select`; a method without a proxy asks for nothing else.
-  const { run, maxLength } = resolveOptions({ ...options, proxy: undefined, pool, budget: '1', method: 'random' })
+  const defaults = { run: `${poolName(pool[0] ?? '').stem}.winnow`, command: 'winnow explain' }
+  const { run } = resolvePoolOptions(options, defaults)
+  const { maxLength } = resolveModelOptions({ maxLength: options.maxLength })
   const dataset = await openDataset(pool, options)
   const earlier = tokens ? await maybeRun(run) : undefined
-  const asked = options.proxy ?? earlier?.proxy ?? 'nano'
-  const model = tokens && asked !== 'nano' ? await tokenizerOfModel(asked, signal) : undefined
+  const { proxy: asked = 'nano', ...fetching } = options.proxy === undefined && earlier ? earlier.model : options
+  const { revision, offline = options.offline } = fetching
+  const model =
+    tokens && asked !== 'nano'
+      ? modelTokenizer(await resolveModelTexts(asked, { revision, offline, signal }))
+      : undefined
   const trains = tokens && model === undefined && earlier?.tokenizer === undefined
   const { record, textBytes } = await findRow(dataset, row, trains, signal)
   const told: Explanation = {
@@ -146,7 +148,7 @@ async function trained(dataset: Dataset, textBytes: number, signal?: AbortSignal
 interface EarlierRun {
   /** Undefined where the run's proxy is a model, or got no tokenizer yet. */
   tokenizer?: Tokenizer
-  proxy?: string
+  model: Pick<ModelOptions, 'proxy' | 'revision' | 'offline'>
   maxLength?: number
 }
 
@@ -158,38 +160,15 @@ async function maybeRun(run: string): Promise<EarlierRun | undefined> {
     () => false,
   )
   if (!there) return undefined
-  const { proxy, maxLength } = (await readManifest(manifest)).config
+  const { proxy, revision, maxLength } = (await readManifest(manifest)).config
   const nano = typeof proxy !== 'string' || proxy === 'nano'
   const file = join(run, 'tokenizer.json')
   const json = nano ? await readFile(file, 'utf8').catch(() => undefined) : undefined
   return {
     ...(json === undefined ? {} : { tokenizer: loadTokenizer(json, { file }) }),
-    ...(nano ? {} : { proxy }),
+    model: nano ? {} : { proxy, ...(typeof revision === 'string' ? { revision } : {}) },
     ...(typeof maxLength === 'number' ? { maxLength } : {}),
   }
-}
-
-/** The tokenizer of a model directory, which need not hold weights for that, or of a model of the hub. */
-async function tokenizerOfModel(name: string, signal?: AbortSignal): Promise<Tokenizer> {
-  const directory = await stat(name).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
-  if (!directory) {
-    await using files = await resolveModel(name, { signal })
-    return modelTokenizer(files)
-  }
-  const object = (file: string) => maybeObject(join(name, file))
-  const tokenizerConfig = await object('tokenizer_config.json')
-  return modelTokenizer({
-    directory: name,
-    config: await object('config.json'),
-    generationConfig: await object('generation_config.json'),
-    tokenizerJson: await maybeText(join(name, 'tokenizer.json')),
-    tokenizerConfig,
-    specialTokensMap: await object('special_tokens_map.json'),
-    chatTemplates: await maybeChatTemplates(name, tokenizerConfig),
-  })
 }
 
 /** Bytes of a character at most: as many tokens are put together before a broken one is shown as it is. */

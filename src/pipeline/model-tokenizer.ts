@@ -2,23 +2,17 @@
 
 import { join } from 'node:path'
 import { WinnowError } from '../errors.ts'
-import type { ModelFiles } from '../hub/model-files.ts'
+import type { ModelTexts } from '../hub/model-files.ts'
 import { loadPretrainedTokenizer, type PretrainedOptions } from '../tokenizer/pretrained.ts'
 import { checkVocabulary } from '../tokenizer/special-tokens.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-
-/** What a tokenizer needs of a model's files. */
-export type TokenizerFiles = Pick<
-  ModelFiles,
-  'directory' | 'generationConfig' | 'tokenizerJson' | 'tokenizerConfig' | 'specialTokensMap' | 'chatTemplates'
-> & { config?: ModelFiles['config'] }
 
 /**
  * Loads the tokenizer of a model. Where config.json tells the model's vocabulary, every id must have a row in it. Throws a WinnowError
  * `no-tokenizer`, `tokenizer-mismatch` and as `loadPretrainedTokenizer`.
  */
 export function modelTokenizer(
-  files: TokenizerFiles,
+  files: ModelTexts,
   options: Pick<PretrainedOptions, 'template' | 'date'> = {},
 ): Tokenizer {
   const { directory, config, generationConfig, tokenizerJson, tokenizerConfig, specialTokensMap, chatTemplates } = files

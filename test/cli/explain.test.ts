@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -90,6 +90,14 @@ describe('explain', () => {
     expect(after.pieces.map(({ ids }: TokenPiece) => ids)).toEqual(before.pieces.map(({ ids }: TokenPiece) => ids))
     expect(after).toMatchObject({ maxLength: 40, kept: { count: 40 } })
     expect(before.maxLength).toBe(512)
+    // A run of a pretrained proxy has that model's tokens.
+    cpSync(join(tokenizers, 'stories260k'), join(cwd, 'stories'), { recursive: true })
+    const manifest = join(cwd, 'math.winnow/manifest.json')
+    const { config, ...rest } = JSON.parse(readFileSync(manifest, 'utf8'))
+    writeFileSync(manifest, JSON.stringify({ ...rest, config: { ...config, proxy: 'stories' } }))
+    const { tokenizer, maxLength } = await explain()
+    expect(tokenizer).toMatchObject({ kind: 'model', name: 'stories', vocabularySize: 512 })
+    expect(maxLength).toBe(40)
   })
 
   it('names the row that a chat template refuses', async () => {
