@@ -4,6 +4,7 @@
 
 import type * as Ort from 'onnxruntime-common'
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
+import { runtimeError } from './faults.ts'
 import { bindDims } from './interpreter.ts'
 import { lowerGraph, type ProductPrecision } from './onnx/lowering.ts'
 import { encodeModel } from './onnx/protobuf.ts'
@@ -21,7 +22,10 @@ export interface Device {
   name: DeviceName
   /** Threads of the cpu provider inside an operator, of which it uses 16 at most: see `paddingFor` in training/scorer.ts. */
   threads: number
-  /** Default float32. cpu has no other; webgpu has float16 where the card has, cuda both. */
+  /**
+   * Default float32. webgpu computes in float16 where the card has `shader-f16`, cuda in float16 and bfloat16. cpu has no half-precision product: it
+   * takes float16 and gives float32's very numbers, and it refuses bfloat16, as webgpu does (`precision-unsupported`).
+   */
   precision?: Precision
 }
 
@@ -37,6 +41,8 @@ export interface Executable {
   /**
    * Runs the graph. `into` gives tensors that outputs are written to (cpu): memory is then reused from run to run. Shapes of the feeds are
    * checked against the graph's. Errors name the input.
+   *
+   * @throws {WinnowError} `out-of-memory`, `device-lost`, `precision-unsupported`.
    */
   run(feeds: Record<string, Feed>, into?: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>
   /** FLOPs of matrix products in one run with these named dimensions. */
@@ -63,7 +69,14 @@ export async function compile(
   )
   const model = encodeModel(lowerGraph(outputs, device.name === 'cpu' ? 'cpu' : 'gpu', device.precision))
   const kept = new Set(options.keep)
-  const session = await device.ort.InferenceSession.create(model, {
+  const attempt = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work
+    } catch (error) {
+      throw runtimeError(error, device.name)
+    }
+  }
+  const creating = device.ort.InferenceSession.create(model, {
     executionProviders: [device.name],
     graphOptimizationLevel: 'all',
     intraOpNumThreads: Math.min(device.threads, MOST_THREADS),
@@ -78,6 +91,7 @@ export async function compile(
       : {}),
     ...options.session,
   } as InferenceSession.SessionOptions)
+  const session = await attempt(creating)
   return {
     device,
     inputs: [...inputs.keys()],
@@ -89,11 +103,23 @@ export async function compile(
           return { tensor: node.outputs[0], shape: feed.dims }
         }),
       )
-      if (into === undefined) return (await session.run(feeds)) as Record<string, OrtTensor>
+      if (into === undefined) return (await attempt(session.run(feeds))) as Record<string, OrtTensor>
       const fetches = Object.fromEntries(Object.keys(outputs).map((name) => [name, into[name] ?? null]))
-      return (await session.run(feeds, fetches)) as Record<string, OrtTensor>
+      const results = (await attempt(session.run(feeds, fetches))) as Record<string, OrtTensor>
+      for (const name of Object.keys(into)) {
+        // The binding gives back a copy beside what it has written: dropped now rather than when memory is collected.
+        if (!(name in results)) continue
+        if (results[name] !== into[name]) dropCopy(results[name], into[name])
+        results[name] = into[name]
+      }
+      return results
     },
     flops: (dims) => nodes.reduce((total, node) => total + (node.flops?.(dims) ?? 0), 0),
     release: () => session.release(),
   }
+}
+
+function dropCopy(copy: OrtTensor, original: OrtTensor): void {
+  const [{ buffer }, { buffer: kept }] = [copy.data as Float32Array, original.data as Float32Array]
+  if (buffer !== kept && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }
