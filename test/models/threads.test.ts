@@ -2,7 +2,7 @@ import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { expect, it } from 'vitest'
 import { gradients } from '../../src/engine/gradient.ts'
 import { tokenNll } from '../../src/engine/operators/loss.ts'
-import { sum } from '../../src/engine/operators/reduce.ts'
+import { weightedNll } from '../../src/engine/operators/weighted-nll.ts'
 import { compile } from '../../src/engine/session.ts'
 import { input, type Tensor } from '../../src/engine/tensor.ts'
 import { languageModel } from '../../src/models/config.ts'
@@ -25,13 +25,14 @@ const configs = [
 ]
 const [vocabulary, rows, length] = [512, 9, 60]
 
-/** Bytes of the NLLs and of every gradient; as many labels as the widest layer has columns, as batches are padded. */
+/** Bytes of the loss, the NLLs and every gradient; as many labels as the widest layer has columns, as batches are padded. */
 async function bytesOf(config: Record<string, unknown>, threads: number): Promise<Buffer[]> {
   const model = languageModel({ ...config, vocab_size: vocabulary })
   const graph = model.graph({ positions: input('positions', ['labels'], 'int32'), maxLength: 64 })
-  const nll = tokenNll(graph.hidden, graph.output, input('targets', ['labels'], 'int32'))
-  const found = gradients(sum(nll), [...graph.parameters.values()])
-  const outputs: Record<string, Tensor> = { nll }
+  const targets = input('targets', ['labels'], 'int32')
+  const loss = weightedNll(graph.hidden, graph.output, targets, input('labelWeights', ['labels']))
+  const found = gradients(loss, [...graph.parameters.values()])
+  const outputs: Record<string, Tensor> = { loss, nll: tokenNll(graph.hidden, graph.output, targets) }
   for (const [i, gradient] of found.entries()) outputs[`gradient ${i}`] = gradient
   const executable = await compile(outputs, { ...cpu, threads })
   const int32 = (shape: number[], f: (i: number) => number) =>
@@ -48,6 +49,7 @@ async function bytesOf(config: Record<string, unknown>, threads: number): Promis
     ...(Object.fromEntries(weights) as Record<string, OrtTensor>),
     tokens: int32([rows, length], (i) => (i * 37 + (i % 17)) % vocabulary),
     positions: int32([model.widest], (i) => i % (rows * length)),
+    labelWeights: new cpu.ort.Tensor('float32', new Float32Array(model.widest).fill(0.01), [model.widest]),
     targets: int32([model.widest], (i) => (i * 5) % vocabulary),
   })
   await executable.release()
