@@ -71,19 +71,21 @@ function fault(place: RecordPlace, code: string, message: string, rest: Partial<
   return new WinnowError('input', { code, message, file: place.file, line: place.line, ...rest })
 }
 
-/** The stretches between marks, and whether the text without them is `full`. */
+const MARKS = new RegExp(`([${MARK_START}${MARK_END}])`)
+
+/** The stretches between marks, as places in the text without them, which must be `full`. */
 function maybeStretches(marked: string, full: string): [number, number][] | undefined {
   const stretches: [number, number][] = []
   let [at, open] = [0, -1]
-  for (const character of marked.split(/([\uf8fe\uf8ff])/)) {
-    if (character === MARK_START || character === MARK_END) {
-      const opens = character === MARK_START
+  for (const part of marked.split(MARKS)) {
+    if (part === MARK_START || part === MARK_END) {
+      const opens = part === MARK_START
       if (opens !== (open === -1)) return undefined
       if (!opens) stretches.push([open, at])
       open = opens ? at : -1
     } else {
-      if (!full.startsWith(character, at)) return undefined
-      at += character.length
+      if (!full.startsWith(part, at)) return undefined
+      at += part.length
     }
   }
   return open === -1 && at === full.length ? stretches : undefined

@@ -48,6 +48,9 @@ export interface SpecialTokens {
   variables: Record<string, string>
 }
 
+/** The library wants every field. */
+const PLAIN = { special: false, normalized: false, single_word: false, lstrip: false, rstrip: false }
+
 const NAMES = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'] as const
 
 /**
@@ -87,12 +90,12 @@ export function specialTokens(json: TokenizerJson, sources: SpecialTokenSources)
   const known = new Set(added.map(({ content }) => content))
   for (const token of extra) {
     if (token.content === undefined || known.has(token.content) || idOf.get(token.content) !== token.id) continue
-    added.push({ special: false, normalized: false, ...token, content: token.content })
+    added.push({ ...PLAIN, ...token, content: token.content })
     known.add(token.content)
   }
   for (const content of special) {
     if (content === undefined || known.has(content) || !idOf.has(content)) continue
-    added.push({ id: idOf.get(content)!, content, special: true, normalized: false })
+    added.push({ ...PLAIN, id: idOf.get(content)!, content, special: true })
     known.add(content)
   }
   const changed = added.map((token) =>

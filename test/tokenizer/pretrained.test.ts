@@ -200,6 +200,30 @@ describe('text that spells control tokens', () => {
     expect(Array.from(trained.subarray(0, -1))).toEqual(Array.from(plain))
   })
 
+  it('stays text without a template, though it spells the end of a text', () => {
+    const tokenizer = loadPretrainedTokenizer({ json: byteLevel, config: { eos_token: '<eos>' } })
+    const tokens = tokenizer.encodeTurns([turn('user', 'a <eos> b'), turn('assistant', '<eos><|im_end|>')])
+    expect(tokens.filter((token) => (token & TOKEN_MASK) === tokenizer.eosId).length).toBe(1)
+    expect(shown(tokens, tokenizer)).toBe('a <eos> b\n\n[<eos><|im_end|><eos>]')
+  })
+
+  it('stays text where only the configuration calls a token special', () => {
+    const json = JSON.parse(byteLevel)
+    const eos = json.added_tokens.find(({ content }: { content: string }) => content === '<eos>')
+    eos.special = false
+    const inVocabulary = JSON.parse(byteLevel)
+    inVocabulary.added_tokens = inVocabulary.added_tokens.filter(({ id }: { id: number }) => id !== eos.id)
+    inVocabulary.model.vocab['<eos>'] = eos.id
+    for (const form of [json, inVocabulary])
+      for (const config of [{ eos_token: '<eos>' }, { eos_token: '<eos>', added_tokens_decoder: { [eos.id]: eos } }]) {
+        const tokenizer = loadPretrainedTokenizer({ json: JSON.stringify(form), config })
+        expect(tokenizer.eosId).toBe(eos.id)
+        expect(Array.from(tokenizer.encode('<eos>'))).toEqual([eos.id])
+        const tokens = tokenizer.encodeTurns([turn('text', 'a <eos>', true)])
+        expect(tokens.filter((token) => (token & TOKEN_MASK) === eos.id).length).toBe(1)
+      }
+  })
+
   it('leaves the reasoning marks of a model alone, which are not control tokens', () => {
     const tokenizer = chat('qwen3')
     const [think] = tokenizer.encode('<think>')
