@@ -15,6 +15,21 @@ export type TableColumn =
   | boolean[]
   | readonly (string | null)[]
 
+/** DuckDB's names of the types that a table can have; `[]` are lists, one a row. */
+export type ColumnType =
+  | 'FLOAT'
+  | 'DOUBLE'
+  | 'INTEGER'
+  | 'UINTEGER'
+  | 'UTINYINT'
+  | 'BOOLEAN'
+  | 'VARCHAR'
+  | 'UINTEGER[]'
+  | 'FLOAT[]'
+
+/** Values of some rows, by column in the order of the types; NaN is written as null. */
+export type TableRows = readonly ArrayLike<unknown>[]
+
 /** Rows handed to DuckDB at a time: its vector size. */
 const CHUNK = 2048
 
@@ -27,21 +42,42 @@ export async function writeColumns(
   columns: Readonly<Record<string, TableColumn>>,
   memoryLimit?: string,
 ): Promise<FileRecord> {
-  const duckdb = await import('@duckdb/node-api')
   const names = Object.keys(columns)
-  const types = names.map((name) => {
-    const column = columns[name]
-    if (column instanceof Float32Array) return duckdb.FLOAT
-    if (column instanceof Float64Array) return duckdb.DOUBLE
-    if (column instanceof Int32Array) return duckdb.INTEGER
-    if (column instanceof Uint32Array) return duckdb.UINTEGER
-    if (column instanceof Uint8Array) return duckdb.UTINYINT
-    return typeof column[0] === 'boolean' ? duckdb.BOOLEAN : duckdb.VARCHAR
-  })
   const rows = columns[names[0]].length
   const uneven = names.find((name) => columns[name].length !== rows)
   if (uneven !== undefined)
     throw new RangeError(`column '${uneven}' has ${columns[uneven].length} rows, '${names[0]}' has ${rows}`)
+  const types = Object.fromEntries(names.map((name) => [name, typeOf(columns[name])]))
+  return writeTable(path, types, [names.map((name) => columns[name])], memoryLimit)
+}
+
+function typeOf(column: TableColumn): ColumnType {
+  if (column instanceof Float32Array) return 'FLOAT'
+  if (column instanceof Float64Array) return 'DOUBLE'
+  if (column instanceof Int32Array) return 'INTEGER'
+  if (column instanceof Uint32Array) return 'UINTEGER'
+  if (column instanceof Uint8Array) return 'UTINYINT'
+  return typeof column[0] === 'boolean' ? 'BOOLEAN' : 'VARCHAR'
+}
+
+/** As `writeColumns`, of rows that come piece by piece; what exceeds the memory limit waits on disk. */
+export async function writeTable(
+  path: string,
+  columns: Readonly<Record<string, ColumnType>>,
+  pieces: AsyncIterable<TableRows> | Iterable<TableRows>,
+  memoryLimit?: string,
+): Promise<FileRecord> {
+  const duckdb = await import('@duckdb/node-api')
+  const names = Object.keys(columns)
+  const isList = names.map((name) => columns[name].endsWith('[]'))
+  const types = names.map((name, i) => {
+    const type = duckdb[columns[name].replace('[]', '') as 'FLOAT']
+    return isList[i] ? duckdb.LIST(type) : type
+  })
+  const cellOf = (list: boolean) =>
+    list
+      ? (value: unknown) => duckdb.listValue(Array.from(value as ArrayLike<number>, nullForNaN) as never)
+      : nullForNaN
   const temporary = temporaryPath(path)
   try {
     await using database = await Database.open(memoryLimit)
@@ -49,18 +85,19 @@ export async function writeColumns(
     // One thread: row groups are then written in order, and equal tables give equal bytes.
     await connection.run('SET threads = 1')
     await connection.run(
-      `CREATE TABLE written (${names.map((name, i) => `${identifier(name)} ${types[i]}`).join(', ')})`,
+      `CREATE TABLE written (${names.map((name) => `${identifier(name)} ${columns[name]}`).join(', ')})`,
     )
     const appender = await connection.createAppender('written')
-    for (let start = 0; start < rows; start += CHUNK) {
-      const end = Math.min(rows, start + CHUNK)
-      const chunk = duckdb.DuckDBDataChunk.create(types)
-      const part = (name: string) =>
-        Array.from(columns[name].slice(start, end) as ArrayLike<unknown>, (value) =>
-          Number.isNaN(value) ? null : value,
-        )
-      chunk.setColumns(names.map(part) as never)
-      appender.appendDataChunk(chunk)
+    for await (const piece of pieces) {
+      for (let start = 0; start < piece[0].length; start += CHUNK) {
+        const chunk = duckdb.DuckDBDataChunk.create(types)
+        const cut = (column: ArrayLike<unknown>, i: number) =>
+          Array.from({ length: Math.min(CHUNK, column.length - start) }, (_, j) => column[start + j]).map(
+            cellOf(isList[i]),
+          )
+        chunk.setColumns(piece.map(cut) as never)
+        appender.appendDataChunk(chunk)
+      }
     }
     appender.closeSync()
     await connection.run(`COPY written TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`)
@@ -70,6 +107,8 @@ export async function writeColumns(
   }
   return commitTemporary(temporary, path)
 }
+
+const nullForNaN = (value: unknown): unknown => (Number.isNaN(value) ? null : value)
 
 /** DuckDB says what went wrong in words only. */
 function unwritable(path: string, cause: Error): WinnowError {

@@ -9,10 +9,10 @@ import { languageModel } from '../models/config.ts'
 import type { LanguageModel } from '../models/model.ts'
 import { checkFinite, matchWeights } from '../models/weights.ts'
 import { hashJson } from '../runs/hash.ts'
-import { checkVocabulary, loadPretrainedTokenizer } from '../tokenizer/pretrained.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { OnEvent } from './events.ts'
 import type { ResolvedModelOptions } from './model-options.ts'
+import { modelTokenizer } from './model-tokenizer.ts'
 
 export interface Pretrained extends AsyncDisposable {
   /** As asked: `EleutherAI/pythia-70m`, `./some-dir`. */
@@ -34,8 +34,7 @@ export interface OpeningOptions {
 /**
  * Opens the model that the options name, or nothing for `nano`. Downloads what is not in the cache.
  *
- * @throws {WinnowError} as `resolveModel`, `languageModel`, `matchWeights` and `loadPretrainedTokenizer`; `no-tokenizer`,
- * `tokenizer-mismatch`.
+ * @throws {WinnowError} as `resolveModel`, `languageModel`, `matchWeights` and `modelTokenizer`.
  */
 export async function maybePretrained(
   options: ResolvedModelOptions,
@@ -76,23 +75,7 @@ async function openModel(name: string, files: ModelFiles): Promise<Pretrained> {
   const file = join(files.directory, 'config.json')
   const model = languageModel(files.config, { file })
   const names = matchWeights(model, files.weights.names(), { file: files.directory })
-  const { tokenizerJson } = files
-  if (tokenizerJson === undefined)
-    throw new WinnowError('input', {
-      code: 'no-tokenizer',
-      message: 'the model has no tokenizer.json',
-      file: files.directory,
-      hint: 'Save it with a fast tokenizer: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…).',
-    })
-  const tokenizer = loadPretrainedTokenizer({
-    json: tokenizerJson,
-    config: files.tokenizerConfig,
-    chatTemplate: Object.keys(files.chatTemplates).length === 0 ? undefined : files.chatTemplates,
-    modelConfig: files.config,
-    generationConfig: files.generationConfig,
-    file: join(files.directory, 'tokenizer.json'),
-  })
-  checkVocabulary(tokenizer, model.vocabularySize, files.directory)
+  const tokenizer = modelTokenizer(files)
   return {
     name,
     files,

@@ -47,6 +47,10 @@ const sum = (values: Uint32Array) => values.reduce((total, value) => total + val
 const chunksFor = (tokens: number, vocabularySize: number, bytes: number) =>
   Math.max(1, Math.ceil((tokens * vocabularySize * 4) / bytes))
 
+/** Chunks of label positions that keep the logits of a scoring batch small. */
+export const scoringChunks = (tokens: number, vocabularySize: number): number =>
+  chunksFor(tokens, vocabularySize, SCORING_LOGITS)
+
 /** nano, sized from the rows' tokens. */
 export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number): TrainedProxy {
   const { config, recipe, optimiser } = nanoRecipe({

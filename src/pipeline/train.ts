@@ -1,0 +1,249 @@
+/** `train`: fine-tunes a model on a file and saves it in the Hugging Face layout. */
+
+import { join, resolve } from 'node:path'
+import { openDataset } from '../dataset/dataset.ts'
+import { WinnowError } from '../errors.ts'
+import { writeModelDirectory } from '../hub/saving.ts'
+import { openSafetensors } from '../hub/weights.ts'
+import type { Notice } from '../methods/method.ts'
+import type { SavedFormat } from '../models/float-formats.ts'
+import { isRun } from '../runs/directory.ts'
+import type { Json } from '../runs/hash.ts'
+import { readManifest } from '../runs/manifest.ts'
+import { planTrajectories, trainableRows } from '../training/trajectories.ts'
+import { type SavedAdapters, saveAdapters } from './adapters.ts'
+import { type Context, openContext } from './context.ts'
+import {
+  type ModelOptions,
+  type ResolvedModelOptions,
+  type ResolvedTrainingOptions,
+  resolveModelOptions,
+  resolveTrainingOptions,
+  type TrainingOptions,
+  wholeNumber,
+} from './model-options.ts'
+import { readPool, type Tokens, tokenisePool } from './pool.ts'
+import {
+  type PipelineContext,
+  type PoolOptions,
+  poolName,
+  type ResolvedPoolOptions,
+  resolvePoolOptions,
+} from './pool-options.ts'
+import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
+import { nanoProxy, pretrainedProxy, type TrainedProxy } from './proxy.ts'
+import { isFile } from './selection.ts'
+import { type TrainedFacts, trainModel } from './training-stage.ts'
+import { nothingToTrain } from './trajectories.ts'
+
+/** `proxy` is the model to fine-tune. */
+export interface TrainOptions extends PoolOptions, ModelOptions, TrainingOptions {
+  /** Directory of the tuned model. Default `<pool>.model` in the working directory. */
+  out?: string
+  /** States kept along the way, evenly spaced; a killed run goes on from the last one. Default 10. */
+  checkpoints?: number
+  /** What the weights are saved in. Default F32. */
+  saveAs?: SavedFormat
+}
+
+export interface ResolvedTrainOptions extends ResolvedPoolOptions, ResolvedModelOptions {
+  out: string
+  checkpoints: number
+  saveAs: SavedFormat
+  training: ResolvedTrainingOptions
+}
+
+export interface TrainResult {
+  rows: number
+  /** Rows with a trained token inside the window. */
+  trainedRows: number
+  /** Tokens inside the window, and those that were processed in all epochs. */
+  tokens: { pool: number; processed: number }
+  steps: number
+  epochs: number
+  /** Mean NLL of the first and of the last tenth of all steps, nats a trained token. */
+  loss: { first: number; last: number }
+  out: { path: string; bytes: number; files: string[] }
+  /** Adapters in PEFT's layout, beside the merged weights. */
+  adapters?: string
+  run: string
+  /** JSON Lines: step, rate, loss, tokens. */
+  curve: string
+  model: { name: string; revision?: string; parameters: number; trained: number }
+  notices: Notice[]
+  device: string
+  seconds: number
+  stages: { name: string; seconds: number; cached: boolean }[]
+}
+
+/**
+ * Fine-tunes a model on the records of a file, and saves weights, config.json and tokenizer to `out`, where transformers finds them. The same
+ * loop that records S2L's trajectories; a killed run goes on from its last checkpoint with the same bits.
+ *
+ * @throws {WinnowError} of bad usage, bad input and failures, as data; `signal.reason` when aborted.
+ */
+export async function train(asked: TrainOptions, pipeline: PipelineContext): Promise<TrainResult> {
+  const started = performance.now()
+  const { onEvent = () => {}, signal } = pipeline
+  const resolved = resolveTrainOptions(asked)
+  const dataset = await openDataset(resolved.pool, resolved)
+  await checkOut(resolved)
+  await using pretrained = await maybePretrained(resolved, { onEvent, signal })
+  const options = withModel(resolved, pretrained)
+  const { training, maxLengthAsked: _, ...rest } = options
+  const config = JSON.parse(JSON.stringify({ ...rest, ...training })) as Record<string, Json>
+  const context = await openContext(options, config, pipeline)
+  await using run = context.run
+  try {
+    const tokenizer = pretrained === undefined ? (['tokenizer'] as const) : []
+    onEvent({ kind: 'plan', stages: ['read', ...tokenizer, 'tokens', 'train', 'save'] })
+    const pool = await readPool(context, dataset)
+    using tokens = await tokenisePool(context, dataset, pool, pretrained)
+    const { store } = tokens
+    const proxy =
+      pretrained === undefined
+        ? nanoProxy(store, tokens.tokenizer.vocabularySize, options.maxLength)
+        : pretrainedProxy(pretrained, store, options.maxLength, options.training)
+    const trainOn = trainableRows(store, options.maxLength)
+    if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
+    const plan = planTrajectories(store, proxy.recipe, options.checkpoints, options.seed, trainOn)
+    const trained = await trainModel(context, { tokens, proxy, trainOn, plan })
+    const saved = await save(context, { proxy, pretrained, tokens, state: run.path(trained.state) })
+    await run.update({
+      status: 'done',
+      counts: { steps: plan.steps },
+      facts: {
+        training: trained.facts as unknown as Json,
+        source: (pretrained?.files.source ?? 'nano') as unknown as Json,
+      },
+    })
+    return result(context, { store, proxy, pretrained, plan, trained, saved, trainOn, started })
+  } catch (error) {
+    await run.update({ status: 'failed' }).catch(() => undefined)
+    throw error
+  }
+}
+
+interface Finished {
+  store: Tokens['store']
+  proxy: TrainedProxy
+  pretrained?: Pretrained
+  plan: ReturnType<typeof planTrajectories>
+  trained: { facts: TrainedFacts; curve: string }
+  saved: Saved
+  trainOn: Uint32Array
+  started: number
+}
+
+function result(
+  { options, run, notices, stages }: Context<ResolvedTrainOptions>,
+  { store, proxy, pretrained, plan, trained, saved, trainOn, started }: Finished,
+): TrainResult {
+  return {
+    rows: store.count,
+    trainedRows: trainOn.length,
+    tokens: { pool: plan.scoreTokens, processed: proxy.recipe.epochs * plan.epochTokens },
+    steps: plan.steps,
+    epochs: proxy.recipe.epochs,
+    loss: trained.facts.loss,
+    out: { path: options.out, bytes: saved.bytes, files: saved.files },
+    adapters: saved.adapters,
+    run: run.directory,
+    curve: run.path(trained.curve),
+    model: {
+      name: proxy.name,
+      revision: pretrained?.files.source.revision,
+      parameters: trained.facts.parameters,
+      trained: trained.facts.trained,
+    },
+    notices,
+    device: options.device,
+    seconds: (performance.now() - started) / 1000,
+    stages,
+  }
+}
+
+/** @throws {WinnowError} `no-model`, and as the options' own checks. */
+export function resolveTrainOptions(options: TrainOptions): ResolvedTrainOptions {
+  if (options.proxy === undefined)
+    throw new WinnowError('usage', {
+      code: 'no-model',
+      message: 'a model to train was not named',
+      path: '--model',
+      expected: 'a hub id, a directory in the Hugging Face layout, or nano',
+      hint: 'For example: winnow train pool.selected.jsonl --model HuggingFaceTB/SmolLM2-135M.',
+    })
+  const { stem } = poolName(options.pool[0] ?? '')
+  const model = resolveModelOptions(options)
+  return {
+    ...resolvePoolOptions(options, { run: `${stem}.train.winnow`, command: 'winnow train' }),
+    ...model,
+    out: options.out ?? `${stem}.model`,
+    checkpoints: wholeNumber(options.checkpoints, 10, '--checkpoints', 1),
+    saveAs: options.saveAs ?? 'F32',
+    training: resolveTrainingOptions(options, model.proxy),
+  }
+}
+
+/** A model that stands at `out` is replaced only where asked to, or by the run that saved it. */
+async function checkOut({ out, overwrite, run }: ResolvedTrainOptions): Promise<void> {
+  if (overwrite || !(await isFile(join(out, 'config.json')))) return
+  if (await isRun(run)) {
+    const { config } = await readManifest(join(run, 'manifest.json'))
+    if (typeof config.out === 'string' && resolve(config.out) === resolve(out)) return
+  }
+  throw new WinnowError('usage', {
+    code: 'output-exists',
+    message: 'a model is there already',
+    path: '--out',
+    file: out,
+    hint: 'Name another --out, or say --overwrite.',
+  })
+}
+
+interface Saved {
+  bytes: number
+  files: string[]
+  adapters?: string
+}
+
+interface Saving {
+  proxy: TrainedProxy
+  pretrained?: Pretrained
+  tokens: Tokens
+  /** safetensors file with what was trained. */
+  state: string
+}
+
+async function save(
+  context: Context<ResolvedTrainOptions>,
+  { proxy, pretrained, tokens, state }: Saving,
+): Promise<Saved> {
+  const { options } = context
+  const started = performance.now()
+  context.emit({ kind: 'stage-start', stage: 'save', resumedParts: 0 })
+  await using trained = await openSafetensors(state)
+  const { lora } = proxy.choices
+  const adapters: SavedAdapters | undefined =
+    lora && pretrained && (await saveAdapters(join(options.out, 'adapter'), { proxy, pretrained, trained, lora }))
+  const tensors = proxy.model.parameters.map(({ name, shape }) => {
+    const data = adapters ? () => adapters.merged(name) : () => trained.read(name)
+    return [name, { shape, data }] as const
+  })
+  const files = pretrained?.files
+  const written = await writeModelDirectory(options.out, {
+    config: { ...proxy.model.config },
+    tensors,
+    tokenizerJson: files?.tokenizerJson ?? tokens.tokenizer.toJSON(),
+    tokenizerConfig: files?.tokenizerConfig,
+    generationConfig: files?.generationConfig,
+    specialTokensMap: files?.specialTokensMap,
+    chatTemplates: files?.chatTemplates,
+    dtype: options.saveAs,
+  })
+  const bytes = Object.values(written).reduce((total, { size }) => total + size, 0)
+  const seconds = (performance.now() - started) / 1000
+  context.stages.push({ name: 'save', seconds, cached: false })
+  context.emit({ kind: 'stage-end', stage: 'save', cached: false, seconds, summary: `${options.out}` })
+  return { bytes, files: Object.keys(written), adapters: adapters?.directory }
+}
