@@ -177,6 +177,16 @@ export const cases: Case[] = [
     build: ({ a, at }) => gatherRows(a, at),
   },
   {
+    name: 'gatherRows, of as many rows as a batch has tokens, some twice',
+    inputs: {
+      a: { shape: ['batch*length', 3] },
+      b: { shape: ['batch', 'length'] },
+      at: { shape: ['labels'], below: 6 },
+    },
+    dims: { batch: 2, length: 3, labels: 9 },
+    build: ({ a, b, at }) => elementwise.multiply(gatherRows(a, at), gatherRows(reshape(b, ['batch*length', 1]), at)),
+  },
+  {
     name: 'scatterRows with repeated rows',
     inputs: { a: { shape: ['batch', 3] }, at: { shape: ['batch'], below: 3 } },
     dims: { batch: 7 },

@@ -1,7 +1,8 @@
 /** Rows by index: the embedding look-up, and the scatter that is its gradient; the first rows of a table. */
 
 import { size } from '../interpreter.ts'
-import { type Dim, dimValue, formatShape } from '../shape.ts'
+import type { Lowering } from '../onnx/lowering.ts'
+import { type Dim, dimValue, formatShape, product } from '../shape.ts'
 import { apply, type Tensor } from '../tensor.ts'
 
 /** Rows of table [n, d] at `indices` [m] (int32): [m, d]. */
@@ -47,6 +48,8 @@ export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
     },
     gradient: ([upstream]) => [gatherRows(upstream as Tensor, indices), undefined],
     lower: (lowering, [values, at]) => {
+      if (lowering.target === 'cpu' && typeof n === 'string' && typeof d === 'number')
+        return [flatScatter(lowering, { values, at, n, d })]
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape([n, d])])
       const column = lowering.node('Unsqueeze', [lowering.node('Cast', [at], { to: 7 }), lowering.int64([1])])
       // On cpu ScatterND loses updates of repeated rows when it has two threads; ScatterElements has one and adds in order.
@@ -55,6 +58,27 @@ export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
       return [lowering.node('ScatterElements', [zeros, everywhere, values], { axis: 0, reduction: 'add' })]
     },
   })[0]
+}
+
+/**
+ * scatterRows on cpu, element by element of one axis: same bits, in half of the time. Not for tables of parameters: their gradient may leave the
+ * graph, and the last reshape would copy it.
+ */
+function flatScatter(
+  lowering: Lowering,
+  { values, at, n, d }: { values: string; at: string; n: Dim; d: number },
+): string {
+  const columns = lowering.once(`columns ${d}`, () => lowering.constant(Int32Array.from(Array(d).keys()), [1, d]))
+  const width = lowering.once(`width ${d}`, () => lowering.constant(Int32Array.of(d), []))
+  const flat = lowering.int64([-1])
+  const elements = lowering.once(`elements of rows ${at} of ${d}`, () => {
+    const starts = lowering.node('Unsqueeze', [lowering.node('Mul', [at, width]), lowering.int64([1])])
+    return lowering.node('Reshape', [lowering.node('Add', [starts, columns]), flat])
+  })
+  const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape([product([n, d])])])
+  const updates = lowering.node('Reshape', [values, flat])
+  const summed = lowering.node('ScatterElements', [zeros, elements, updates], { axis: 0, reduction: 'add' })
+  return lowering.node('Reshape', [summed, lowering.int64([-1, d])])
 }
 
 /** The first `count` rows of table [n, d]: [count, d]. A named count above n gives n rows. */
