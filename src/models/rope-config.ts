@@ -35,7 +35,8 @@ export function readRotary(fields: ConfigFields, defaults: RotaryDefaults): Rota
   const share = parameters?.maybeNumber('partial_rotary_factor') ?? defaults.share
   const dims = Math.trunc(defaults.headSize * share)
   if (dims < 2 || dims % 2 !== 0 || dims > defaults.headSize) {
-    throw fields.unsupported(parameters?.has('partial_rotary_factor') ? key : 'hidden_size', {
+    const beside = ['rotary_pct', 'partial_rotary_factor', 'head_dim'].find((name) => fields.has(name)) ?? 'hidden_size'
+    throw fields.unsupported(parameters?.has('partial_rotary_factor') ? key : beside, {
       message: 'rotary positions need an even number of dimensions in each head',
       found: `${dims} of ${defaults.headSize}`,
       expected: 'an even number, no more than the head has',

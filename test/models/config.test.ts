@@ -168,6 +168,7 @@ describe('what is refused, by name', () => {
       /scale_attn_by_inverse_layer_idx/,
     ],
     ['cross-attention', { ...small.gpt2, add_cross_attention: true }, 'add_cross_attention', /add_cross_attention/],
+    ['a share of a head that is odd', { ...small.gpt_neox, rotary_pct: 0.4 }, 'rotary_pct', /even number/],
     [
       'layers of another kind',
       { ...small.llama, model_type: 'qwen3', layer_types: ['chunked_attention', 'full_attention'] },
