@@ -66,6 +66,7 @@ export function linearModules(
       module: name.slice(0, -'.weight'.length),
       inputs: layout === 'out-in' ? second : first,
       outputs: layout === 'out-in' ? first : second,
+      layout,
     }))
 }
 

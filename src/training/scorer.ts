@@ -32,9 +32,9 @@ export interface Scorer extends RowScorer {
 export async function compileScorer({ model, weights, device, ...choices }: ScorerOptions): Promise<Scorer> {
   const { ort } = device
   const executable = await compile(scoringGraph(model, choices), device)
-  const feeds = await frozenFeeds(model, weights, device)
+  const frozen = await frozenFeeds(model, weights, device)
   const run = async (batch: Collated) =>
-    (await executable.run({ ...batchFeeds(batch, ort), ...feeds })).nll.data as Float32Array
+    (await executable.run({ ...batchFeeds(batch, ort), ...frozen.tensors })).nll.data as Float32Array
   return {
     padding: paddingFor(model, choices.scoringChunks ?? 1),
     labelNll: async (batch) =>
@@ -52,8 +52,8 @@ export async function compileScorer({ model, weights, device, ...choices }: Scor
         ]),
       ),
     async release() {
+      await frozen.release()
       await executable.release()
-      for (const tensor of Object.values(feeds)) if (tensor.location === 'gpu-buffer') tensor.dispose()
     },
   }
 }
@@ -76,25 +76,37 @@ export const batchFeeds = (batch: Collated, ort: OrtApi): Record<string, OrtTens
   targets: new ort.Tensor('int32', batch.targets, [batch.targets.length]) as OrtTensor,
 })
 
+export interface FrozenFeeds {
+  tensors: Record<string, OrtTensor>
+  /** Frees what lies on the device. Before its other sessions are released: with the last one goes the device. */
+  release(): Promise<void>
+}
+
 /** Weights that do not change as graph inputs, carried to the device once. */
 export async function frozenFeeds(
   { parameters }: LanguageModel,
   weights: TensorMap,
   device: Device,
-): Promise<Record<string, OrtTensor>> {
-  const feeds = Object.fromEntries(
+): Promise<FrozenFeeds> {
+  const tensors = Object.fromEntries(
     parameters.map(({ name, shape }) => {
       const tensor = weights.get(name)
       if (tensor === undefined) throw new Error(`weights: '${name}' is missing`)
       return [name, new device.ort.Tensor('float32', tensor.data, shape) as OrtTensor]
     }),
   )
-  if (device.name !== 'webgpu') return feeds
+  if (device.name !== 'webgpu') return { tensors, release: async () => {} }
   const copies = parameters.map(({ name, shape }) => [`copy/${name}`, input(name, shape)] as const)
   const upload = await compile(Object.fromEntries(copies), device, { keep: copies.map(([name]) => name) })
-  const results = await upload.run(feeds)
-  await upload.release()
-  return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name.slice('copy/'.length), tensor]))
+  const results = await upload.run(tensors)
+  return {
+    tensors: Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name.slice('copy/'.length), tensor])),
+    async release() {
+      // The buffers are this session's: freed after it they would end the process.
+      for (const tensor of Object.values(results)) if (tensor.location === 'gpu-buffer') tensor.dispose()
+      await upload.release()
+    },
+  }
 }
 
 /** Mean NLL of each row from the NLLs of all labels, row by row, summed in float64. */

@@ -74,11 +74,11 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
   const scoring = await compile(scoringGraph(model, options), device)
   // Most runs never cut a batch into parts.
   let accumulating: Executable | undefined
-  const frozen = lora === undefined ? {} : await frozenFeeds(model, options.frozen ?? new Map(), device)
+  const frozen = lora === undefined ? undefined : await frozenFeeds(model, options.frozen ?? new Map(), device)
   const half = device.precision === 'float16'
   let [step, scale, clean] = [0, half ? LOSS_SCALE : 1, 0]
 
-  const weights = () => ({ ...frozen, ...optimiser.parameters() })
+  const weights = () => ({ ...frozen?.tensors, ...optimiser.parameters() })
   const pass = async (part: Collated, first: boolean, labels: number) => {
     if (!first) accumulating ??= await compile(gradientGraph(model, options, true), device, kept)
     const executable = first ? training : (accumulating as Executable)
@@ -146,9 +146,9 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
       return { train: training.flops(dims), score: scoring.flops(dims) }
     },
     async release() {
+      await frozen?.release()
       await optimiser.release()
       for (const executable of [training, scoring, accumulating]) await executable?.release()
-      for (const tensor of Object.values(frozen)) if (tensor.location === 'gpu-buffer') tensor.dispose()
     },
   }
 }
