@@ -82,6 +82,8 @@ export function judge(name: DeviceName, outcome: ChildOutcome, graphics: Graphic
     return { name, ok: false, reason, hint }
   }
   const { probe, drivers } = report
+  if (name === 'cuda' && !probe.ok) return { ...probe, ...explainCuda(probe.reason ?? '', graphics) }
+  if (name === 'cuda') return probe
   if (name === 'cpu') return probe.ok ? probe : { ...probe, hint: 'Reinstall onnxruntime-node for this platform.' }
   if (!probe.ok) return { ...probe, ...explain(probe.reason ?? '', log, graphics) }
   const renderers = drivers.map(softwareRenderer)
@@ -95,6 +97,18 @@ export function judge(name: DeviceName, outcome: ChildOutcome, graphics: Graphic
     ...probe,
     software: known ?? 'a software renderer',
     hint: 'It runs on the CPU and is far slower than the cpu device: for tests only, never chosen by --device auto.',
+  }
+}
+
+/** A failed cuda probe in terms of what is missing. */
+function explainCuda(reason: string, graphics: GraphicsNodes): { reason: string; hint: string } {
+  if (graphics.nodes?.every((node) => !node.includes('nvidia')))
+    return { reason: 'there is no NVIDIA card (no /dev/nvidia*)', hint: 'Other cards work with --device webgpu.' }
+  return {
+    reason: /not available|not found|backend/i.test(reason)
+      ? 'ONNX Runtime was installed without its CUDA provider'
+      : reason,
+    hint: 'Install onnxruntime-node with it (npm rebuild onnxruntime-node, ONNXRUNTIME_NODE_INSTALL not set to skip), CUDA 12 and cuDNN 9; or use --device webgpu, which needs neither.',
   }
 }
 
@@ -144,7 +158,7 @@ export interface DeviceChoice {
 /**
  * The device of a run. `auto` is webgpu where a real GPU was found, tried in a process of its own, and works; else cpu.
  *
- * @throws {WinnowError} `device-unavailable` when webgpu is asked for by name and does not work.
+ * @throws {WinnowError} `device-unavailable` when a device is asked for by name and does not work.
  */
 export async function chooseDevice(
   requested: DeviceName | 'auto',
@@ -153,14 +167,14 @@ export async function chooseDevice(
 ): Promise<DeviceChoice> {
   if (requested === 'cpu') return { name: 'cpu', why: 'as asked' }
   if (requested === 'auto' && graphics.nodes?.length === 0) return { name: 'cpu', why: 'no GPU found' }
-  const finding = await find('webgpu')
-  if (requested === 'webgpu') {
-    if (finding.ok) return { name: 'webgpu', why: finding.software ? `${finding.software}: slow` : 'as asked' }
+  const finding = await find(requested === 'cuda' ? 'cuda' : 'webgpu')
+  if (requested !== 'auto') {
+    if (finding.ok) return { name: requested, why: finding.software ? `${finding.software}: slow` : 'as asked' }
     throw new WinnowError('failure', {
       code: 'device-unavailable',
       message: `the device does not work: ${finding.reason}`,
       path: '--device',
-      found: 'webgpu',
+      found: requested,
       hint: `${finding.hint ?? ''} \`winnow doctor\` says more; --device cpu works everywhere.`.trim(),
     })
   }

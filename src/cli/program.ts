@@ -19,7 +19,7 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'explain', 'methods', 'doctor']
+const commands = ['select', 'score', 'train', 'explain', 'methods', 'doctor']
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -42,6 +42,8 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
     )
     .showSuggestionAfterError()
   await addSelect(program, words)
+  await addScore(program, words)
+  await addTrain(program, words)
   addExplain(program)
   addMethods(program)
   addDoctor(program, (ending) => {
@@ -70,4 +72,18 @@ async function addSelect(program: Command, words: readonly string[]): Promise<vo
   const command = program.command('select').summary('pick the records of a pool worth training on')
   if (words.includes('select')) (await import('./select.ts')).defineSelect(command)
   else command.argument('[pool...]').option('--budget <amount>')
+}
+
+/** Adds `score`, whose options are defined where it is asked for. */
+async function addScore(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('score').summary('the loss and perplexity of every record under a model')
+  if (words.includes('score')) (await import('./score.ts')).defineScore(command)
+  else command.argument('[pool...]')
+}
+
+/** Adds `train`, whose options are defined where it is asked for. */
+async function addTrain(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('train').summary('fine-tune a model on a file of records')
+  if (words.includes('train')) (await import('./train.ts')).defineTrain(command)
+  else command.argument('[records...]')
 }

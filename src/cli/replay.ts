@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { WinnowError } from '../errors.ts'
 import { readManifest } from '../runs/manifest.ts'
+import { DEVICES } from './common-options.ts'
 import type { AskedOptions } from './select-options.ts'
 
 /** The members of a manifest's `config` that `select` takes; others (what the pipeline notes for itself) are left out. */
@@ -18,7 +19,16 @@ const configSchema: z.ZodType<Partial<AskedOptions>> = z.object({
   seed: z.number().optional(),
   proxy: z.string().optional(),
   signals: z.record(z.string(), z.string()).optional(),
-  device: z.enum(['auto', 'cpu', 'webgpu']).optional(),
+  revision: z.string().optional(),
+  offline: z.boolean().optional(),
+  epochs: z.number().optional(),
+  learningRate: z.number().optional(),
+  batch: z.number().optional(),
+  microBatch: z.number().optional(),
+  recompute: z.boolean().optional(),
+  lora: z.number().optional(),
+  precision: z.enum(['float32', 'float16', 'bfloat16']).optional(),
+  device: z.enum(DEVICES).optional(),
   threads: z.number().optional(),
   maxLength: z.number().optional(),
   fields: z.string().optional(),

@@ -1,6 +1,6 @@
 /** The options of `winnow select`: its own, and each method's, generated from the method's schema. */
 
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import type { DeviceName } from '../engine/session.ts'
 import { WinnowError } from '../errors.ts'
 import { parseBudget } from '../methods/budget.ts'
@@ -8,6 +8,7 @@ import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
 import { checkImports, parseSignals } from '../pipeline/importable.ts'
 import type { SelectOptions } from '../pipeline/options.ts'
+import { adder, addHub, addMachine, addReading, addTraining, type CommonFlags, commonOf } from './common-options.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** What a command asks of the pipeline, the device not yet chosen. */
@@ -16,54 +17,23 @@ export interface AskedOptions extends Omit<SelectOptions, 'device'> {
 }
 
 /** What commander makes of the command line; method options lie among the others, as text. */
-export interface SelectFlags {
+export interface SelectFlags extends CommonFlags {
   budget?: string
   method?: string
   out?: string
-  run?: string
-  overwrite?: boolean
-  seed?: number
-  proxy?: string
   signal?: string[]
-  device?: AskedOptions['device']
-  threads?: number
-  maxLength?: number
-  fields?: string
-  template?: string
-  onBadRow?: 'stop' | 'skip'
-  memoryLimit?: string
   dryRun?: boolean
-  json?: boolean
-  verbose?: boolean
   config?: string
 }
 
 /** Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. */
 export function addSelectOptions(command: Command): void {
-  const add = (
-    heading: string,
-    flags: string,
-    description: string,
-    parse?: (text: string, earlier: unknown) => unknown,
-  ) => {
-    const option = new Option(flags, description).helpGroup(heading)
-    if (parse) option.argParser(parse)
-    command.addOption(option)
-    return option
-  }
+  const add = adder(command)
   const what = 'What to select:'
   add(what, '-b, --budget <amount>', '30% (of the rows), 5000 (rows), 500ktok or 2Mtok (training tokens)')
   add(what, `-m, --method <${methods.map(({ name }) => name).join('|')}>`, 'see `winnow methods` (default: s2l)')
   add(what, '--seed <n>', 'of every random choice (default: 0)', wholeNumber(0))
-  const data = 'Reading:'
-  add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
-  add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
-  add(data, '--max-length <tokens>', 'rows are cut to this many tokens (default: 512)', wholeNumber(8))
-  add(data, '--on-bad-row <stop|skip>', 'bad rows are counted and shown either way (default: stop)').choices([
-    'stop',
-    'skip',
-  ])
-  add(data, '--memory-limit <size>', 'for reading and writing Parquet, such as 2GB (default: 512MB)')
+  addReading(add)
   const writing = 'Writing:'
   add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
   add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')
@@ -72,20 +42,21 @@ export function addSelectOptions(command: Command): void {
   add(writing, '--dry-run', 'say what would be done and what it costs; write nothing')
   add(writing, '--json', 'one JSON object on standard output')
   add(writing, '--verbose', 'show where an unexpected error came from')
-  const machine = 'Computing:'
-  add(machine, '--proxy <nano>', 'a small transformer, trained from scratch on the pool (default: nano)')
+  const proxy = 'The proxy, whose losses tell the rows apart:'
   add(
-    machine,
+    proxy,
+    '--proxy <model>',
+    'nano (trained from scratch on the pool), a hub id or a model directory (default: nano)',
+  )
+  addHub(add, proxy)
+  add(
+    proxy,
     '--signal <name=file>',
     'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines)',
     (text, earlier) => [...((earlier as string[] | undefined) ?? []), text],
   )
-  add(machine, '--device <auto|cpu|webgpu>', 'auto takes a GPU if there is one (default: auto)').choices([
-    'auto',
-    'cpu',
-    'webgpu',
-  ])
-  add(machine, '--threads <n>', 'of the cpu device and of clustering (default: all cores)', wholeNumber(1))
+  addTraining(add)
+  addMachine(add)
   for (const { flags, description, owners } of methodOptions()) {
     add(`Of the method ${owners.join(' and ')}:`, flags, description)
   }
@@ -122,23 +93,14 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
   const all = flags as Record<string, unknown>
   const given = methodOptions().filter(({ name }) => all[name] !== undefined)
   return {
+    ...commonOf(flags),
     pool: pool.length === 0 ? undefined : pool,
     budget: flags.budget,
     method: flags.method,
     methodOptions: Object.fromEntries(given.map(({ name }) => [name, all[name]])),
     out: flags.out,
-    run: flags.run,
-    overwrite: flags.overwrite,
-    seed: flags.seed,
-    proxy: flags.proxy,
     signals: flags.signal && parseSignals(flags.signal),
     device: flags.device,
-    threads: flags.threads,
-    maxLength: flags.maxLength,
-    fields: flags.fields,
-    template: flags.template,
-    onBadRow: flags.onBadRow,
-    memoryLimit: flags.memoryLimit,
   }
 }
 

@@ -1,16 +1,12 @@
 /** `winnow select`: the main job. */
 
 import type { Command } from 'commander'
-import type { SelectContext, SelectOptions } from '../pipeline/options.ts'
-import { chooseDevice, driverEnvironment } from './device.ts'
-import { Interrupted } from './fault.ts'
-import { listenForInterrupts } from './interrupt.ts'
-import { createProgress } from './progress.ts'
+import type { SelectOptions } from '../pipeline/options.ts'
 import { mergeOptions, readConfig } from './replay.ts'
 import { type AskedOptions, addSelectOptions, checkOptions, optionsOf, type SelectFlags } from './select-options.ts'
 import { renderPlan, renderSummary } from './summary.ts'
-import { plain, type Terminal, terminalOf, wrap, writeData, writeJson } from './terminal.ts'
-import { version } from './version.ts'
+import { type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
+import { commandLine, tellRest, work } from './work.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
 
@@ -37,58 +33,31 @@ export function defineSelect(command: Command): void {
   })
 }
 
-/** The command as typed, quoted for a shell. */
-function commandLine(): string {
-  const quote = (word: string) => (/^[\w./%,=:@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
-  return ['winnow', ...process.argv.slice(2).map(quote)].join(' ')
-}
-
 async function select(asked: AskedOptions, flags: SelectFlags, terminal: Terminal): Promise<void> {
   const { pool, budget, method, seed = 0 } = asked
   const inputs = pool.length === 1 ? pool[0] : `${pool.length} inputs`
-  // First of all a sign of life: what comes next loads native code and may try a GPU.
-  terminal.write(`winnow ${version}: ${plain(`${budget} of ${inputs} by ${method}`)}, seed ${seed}\n`)
-
-  using interruption = listenForInterrupts(() => {
-    progress.print('Stopping after the step at hand; again to stop at once.')
-  })
-  const progress = createProgress({ terminal })
-  try {
-    const device = await chooseDevice(asked.device ?? 'auto')
-    progress.print(`device ${device.name} (${device.why})`)
-    if (device.name === 'webgpu') Object.assign(process.env, driverEnvironment())
-    const options: SelectOptions = { ...asked, device: device.name }
-    const context: SelectContext = {
-      ort: await import('onnxruntime-node'),
-      onEvent: progress.onEvent,
-      signal: interruption.signal,
-    }
-    interruption.signal.throwIfAborted()
-
-    if (flags.dryRun) {
-      const { planSelect } = await import('../pipeline/plan.ts')
-      const plan = await planSelect(options, context)
-      progress.close()
-      terminal.write(renderPlan(plan, terminal))
-      if (flags.json) writeJson(plan)
-      return
-    }
-    const { select: run } = await import('../pipeline/select.ts')
-    const result = await run(options, context)
-    const told = new Set(progress.notices.map(({ message }) => message))
-    for (const { message } of result.notices) {
-      if (!told.has(message)) progress.print(`${terminal.style('yellow', 'note:')} ${plain(message)}`)
-    }
-    progress.close()
-    terminal.write(renderSummary(result, terminal))
-    if (flags.json) writeJson(result)
-    else if (process.stdout.isTTY !== true) writeData(result.out.path)
-  } catch (error) {
-    progress.close()
-    if (!interruption.signal.aborted) throw error
-    // Whatever an aborted step threw, the reason is the signal.
-    const kept = 'Stopped. What was finished is kept: run the same command again and it goes on from there.'
-    terminal.write(`${wrap(kept, terminal.columns() - 1).join('\n')}\n`)
-    throw interruption.signal.reason instanceof Interrupted ? interruption.signal.reason : error
-  }
+  await work(
+    {
+      title: `${budget} of ${inputs} by ${method}, seed ${seed}`,
+      device: asked.device ?? 'auto',
+      run: async (device, context, progress) => {
+        const options: SelectOptions = { ...asked, device }
+        if (flags.dryRun) {
+          const { planSelect } = await import('../pipeline/plan.ts')
+          const plan = await planSelect(options, context)
+          progress.close()
+          terminal.write(renderPlan(plan, terminal))
+          if (flags.json) writeJson(plan)
+          return
+        }
+        const { select: run } = await import('../pipeline/select.ts')
+        const result = await run(options, context)
+        tellRest(progress, result.notices, terminal)
+        terminal.write(renderSummary(result, terminal))
+        if (flags.json) writeJson(result)
+        else if (process.stdout.isTTY !== true) writeData(result.out.path)
+      },
+    },
+    terminal,
+  )
 }

@@ -69,15 +69,19 @@ export async function writeTable(
 ): Promise<FileRecord> {
   const duckdb = await import('@duckdb/node-api')
   const names = Object.keys(columns)
-  const isList = names.map((name) => columns[name].endsWith('[]'))
-  const types = names.map((name, i) => {
-    const type = duckdb[columns[name].replace('[]', '') as 'FLOAT']
-    return isList[i] ? duckdb.LIST(type) : type
+  // Lists go in as text and are taken apart by DuckDB: the appender of @duckdb/node-api 1.5.4 writes beyond its memory when the lists of a
+  // chunk have more than 2,048 elements together (the process ends with "corrupted double-linked list").
+  const lists = new Set(names.filter((name) => columns[name].endsWith('[]')))
+  const stored = (name: string) => (lists.has(name) ? 'VARCHAR' : columns[name])
+  const types = names.map((name) => duckdb[stored(name) as 'FLOAT'])
+  const listText = (value: unknown) =>
+    Array.from(value as ArrayLike<number>, (item) => (Number.isNaN(item) ? '' : String(item))).join(',')
+  const written = names.map((name) => {
+    const column = identifier(name)
+    if (!lists.has(name)) return column
+    const item = columns[name].replace('[]', '')
+    return `CASE WHEN ${column} = '' THEN [] ELSE list_transform(string_split(${column}, ','), x -> nullif(x, '')::${item}) END AS ${column}`
   })
-  const cellOf = (list: boolean) =>
-    list
-      ? (value: unknown) => duckdb.listValue(Array.from(value as ArrayLike<number>, nullForNaN) as never)
-      : nullForNaN
   const temporary = temporaryPath(path)
   try {
     await using database = await Database.open(memoryLimit)
@@ -85,7 +89,7 @@ export async function writeTable(
     // One thread: row groups are then written in order, and equal tables give equal bytes.
     await connection.run('SET threads = 1')
     await connection.run(
-      `CREATE TABLE written (${names.map((name) => `${identifier(name)} ${columns[name]}`).join(', ')})`,
+      `CREATE TABLE written (${names.map((name) => `${identifier(name)} ${stored(name)}`).join(', ')})`,
     )
     const appender = await connection.createAppender('written')
     for await (const piece of pieces) {
@@ -93,14 +97,16 @@ export async function writeTable(
         const chunk = duckdb.DuckDBDataChunk.create(types)
         const cut = (column: ArrayLike<unknown>, i: number) =>
           Array.from({ length: Math.min(CHUNK, column.length - start) }, (_, j) => column[start + j]).map(
-            cellOf(isList[i]),
+            lists.has(names[i]) ? listText : nullForNaN,
           )
         chunk.setColumns(piece.map(cut) as never)
         appender.appendDataChunk(chunk)
       }
     }
     appender.closeSync()
-    await connection.run(`COPY written TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`)
+    await connection.run(
+      `COPY (SELECT ${written.join(', ')} FROM written) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`,
+    )
   } catch (error) {
     await unlink(temporary).catch(() => undefined)
     throw error instanceof WinnowError ? error : unwritable(path, error as Error)
