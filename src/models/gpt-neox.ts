@@ -14,7 +14,7 @@ import { type Activation, activate } from './activation.ts'
 import { mergeHeads, splitHeads } from './heads.ts'
 import { fusedLinear, linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
-import { bias, gain, linearModules, matrix, type Parameter, widestOf } from './parameters.ts'
+import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
 import { type RotarySettings, rotaryFrequencies } from './rope.ts'
 
 export interface GptNeoxConfig {
@@ -74,7 +74,7 @@ export function gptNeox(config: GptNeoxConfig, origin: Origin): LanguageModel {
     hiddenSize: config.hiddenSize,
     layers: config.layers,
     maxLength: config.maxLength,
-    widest: widestOf(linears, { module: /query_key_value$/, parts: 3 }),
+    columns: columnsOf(linears, { module: /query_key_value$/, parts: 3 }),
     parameters,
     linears,
     graph: (options) => gptNeoxGraph(config, parameters, options),

@@ -13,7 +13,7 @@ import { type Activation, activate } from './activation.ts'
 import { mergeHeads, splitHeads } from './heads.ts'
 import { fusedLinear, linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
-import { bias, gain, linearModules, matrix, type Parameter, widestOf } from './parameters.ts'
+import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
 
 export interface Gpt2Config {
   vocabularySize: number
@@ -72,7 +72,7 @@ export function gpt2(config: Gpt2Config, origin: Origin): LanguageModel {
     hiddenSize: config.hiddenSize,
     layers: config.layers,
     maxLength: config.maxLength,
-    widest: widestOf(linears, { module: /c_attn$/, parts: 3 }),
+    columns: columnsOf(linears, { module: /c_attn$/, parts: 3 }),
     parameters,
     linears,
     graph: (options) => gpt2Graph(config, parameters, options),

@@ -15,7 +15,7 @@ import { type Activation, gated } from './activation.ts'
 import { mergeHeads, splitHeads } from './heads.ts'
 import { linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
-import { bias, gain, linearModules, matrix, type Parameter, widestOf } from './parameters.ts'
+import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
 import { type RotaryScaling, rotaryFrequencies } from './rope.ts'
 
 export interface LlamaConfig {
@@ -103,7 +103,7 @@ export function llama(config: LlamaConfig, origin?: Origin): LanguageModel {
     hiddenSize: config.hiddenSize,
     layers: config.layers,
     maxLength: config.maxLength,
-    widest: widestOf(linears),
+    columns: columnsOf(linears),
     parameters,
     linears,
     config: origin?.config ?? toHuggingFace(config),

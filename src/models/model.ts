@@ -13,8 +13,8 @@ export interface LanguageModel {
   readonly layers: number
   /** Longest sequence that it has positions for. */
   readonly maxLength: number
-  /** Columns of its widest matrix, embeddings aside. */
-  readonly widest: number
+  /** Columns of its matrix products, embeddings aside; each once, ascending. */
+  readonly columns: readonly number[]
   /** In graph order, with the names and layouts that transformers gives them. */
   readonly parameters: readonly Parameter[]
   /** Modules with a linear layer inside the blocks (`model.layers.0.self_attn.q_proj`): where adapters can sit. */

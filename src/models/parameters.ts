@@ -70,10 +70,11 @@ export function linearModules(
     }))
 }
 
-/** Columns of the widest product of these layers, a fused projection counting as its parts. */
-export const widestOf = (linears: readonly LinearModule[], fused?: { module: RegExp; parts: number }): number =>
-  Math.max(
-    ...linears.map(({ module, inputs, outputs }) =>
-      Math.max(inputs, fused?.module.test(module) ? outputs / fused.parts : outputs),
-    ),
-  )
+/** Columns of the products of these layers, forward and back, a fused projection counting as its parts; each once, ascending. */
+export const columnsOf = (linears: readonly LinearModule[], fused?: { module: RegExp; parts: number }): number[] => {
+  const columns = linears.flatMap(({ module, inputs, outputs }) => [
+    inputs,
+    fused?.module.test(module) ? outputs / fused.parts : outputs,
+  ])
+  return [...new Set(columns)].sort((a, b) => a - b)
+}

@@ -62,12 +62,14 @@ export async function compileScorer({ model, weights, device, ...choices }: Scor
  * Matrix products with fewer rows than columns are cut by columns among threads; ONNX Runtime then sums over longer stretches when a
  * thread's share is 64 columns or less, and the bits depend on the number of threads. With at least as many rows as columns they are cut
  * by rows, which changes no sum (docs/decisions/0008-same-bits.md). The 16 threads that sessions use at most (engine/session.ts) never
- * share more than 1,024 columns so finely.
+ * share more than 1,024 columns so finely, so only narrower matrices count.
  */
-export const paddingFor = ({ widest }: LanguageModel, chunks: number): Required<Padding> => ({
+export const paddingFor = ({ columns }: LanguageModel, chunks: number): Required<Padding> => ({
   chunks,
-  least: Math.min(widest, 1024),
+  least: columns.findLast((count) => count <= MOST_COLUMNS) ?? 1,
 })
+
+const MOST_COLUMNS = 16 * 64
 
 /** A batch as graph inputs. */
 export const batchFeeds = (batch: Collated, ort: OrtApi): Record<string, OrtTensor> => ({

@@ -70,8 +70,12 @@ describe('the model of a config.json', () => {
       50_432, 6144, 44, 2048,
     ])
     const gpt2 = languageModel({ model_type: 'gpt2' })
-    expect([gpt2.vocabularySize, gpt2.hiddenSize, gpt2.layers, gpt2.maxLength, gpt2.widest]).toEqual([
-      50_257, 768, 12, 1024, 3072,
+    expect([gpt2.vocabularySize, gpt2.hiddenSize, gpt2.layers, gpt2.maxLength, gpt2.columns]).toEqual([
+      50_257,
+      768,
+      12,
+      1024,
+      [768, 3072],
     ])
     expect(shapeOf({ model_type: 'mistral', sliding_window: null }, 'model.layers.0.self_attn.k_proj.weight')).toEqual([
       1024, 4096,

@@ -28,6 +28,7 @@ const [vocabulary, rows, length] = [512, 9, 60]
 /** Bytes of the loss, the NLLs and every gradient; as many labels as the widest layer has columns, as batches are padded. */
 async function bytesOf(config: Record<string, unknown>, threads: number): Promise<Buffer[]> {
   const model = languageModel({ ...config, vocab_size: vocabulary })
+  const labels = Math.max(...model.columns)
   const graph = model.graph({ positions: input('positions', ['labels'], 'int32'), maxLength: 64 })
   const targets = input('targets', ['labels'], 'int32')
   const loss = weightedNll(graph.hidden, graph.output, targets, input('labelWeights', ['labels']))
@@ -48,9 +49,9 @@ async function bytesOf(config: Record<string, unknown>, threads: number): Promis
   const results = await executable.run({
     ...(Object.fromEntries(weights) as Record<string, OrtTensor>),
     tokens: int32([rows, length], (i) => (i * 37 + (i % 17)) % vocabulary),
-    positions: int32([model.widest], (i) => i % (rows * length)),
-    labelWeights: new cpu.ort.Tensor('float32', new Float32Array(model.widest).fill(0.01), [model.widest]),
-    targets: int32([model.widest], (i) => (i * 5) % vocabulary),
+    positions: int32([labels], (i) => i % (rows * length)),
+    labelWeights: new cpu.ort.Tensor('float32', new Float32Array(labels).fill(0.01), [labels]),
+    targets: int32([labels], (i) => (i * 5) % vocabulary),
   })
   await executable.release()
   return Object.values(results).map(({ data }) => Buffer.from((data as Float32Array).buffer))

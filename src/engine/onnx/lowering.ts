@@ -247,7 +247,7 @@ export function lowerGraph(
   })
   return {
     name: 'winnow',
-    nodes: leavesLast(renameValues(lowering.emitted, renamed)),
+    nodes: leavesLast(usedNodes(renameValues(lowering.emitted, renamed), Object.keys(outputs))),
     initializers: lowering.initializers,
     inputs: inputs.map((node) => ({
       name: node.name as string,
@@ -264,18 +264,32 @@ export function lowerGraph(
  * gradient of one kept until then. This way each layer's weights come with it (docs/decisions/0010-optimiser-outside-the-graph.md).
  */
 function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
-  const read = new Set<string>()
-  const visit = (node: OnnxNode) => {
-    for (const name of node.inputs) read.add(name)
-    for (const value of Object.values(node.attributes))
-      if (typeof value === 'object' && 'graph' in value) {
-        value.graph.nodes.forEach(visit)
-        for (const { name } of value.graph.outputs) read.add(name)
-      }
-  }
-  nodes.forEach(visit)
+  const read = new Set(nodes.flatMap(valuesRead))
   const isLeaf = ({ outputs }: OnnxNode) => outputs.every((name) => !read.has(name))
   return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()]
+}
+
+/**
+ * The nodes that `outputs` depend on, in order. An operator of several outputs, a gradient rule above all, is lowered whole, and ONNX Runtime
+ * computes what nobody asked for.
+ */
+function usedNodes(nodes: readonly OnnxNode[], outputs: readonly string[]): OnnxNode[] {
+  const wanted = new Set(outputs)
+  const used = nodes.toReversed().filter((node) => {
+    if (!node.outputs.some((name) => wanted.has(name))) return false
+    for (const name of valuesRead(node)) wanted.add(name)
+    return true
+  })
+  return used.reverse()
+}
+
+/** What a node reads, the bodies of its subgraphs included. */
+function valuesRead({ inputs, attributes }: OnnxNode): string[] {
+  const bodies = Object.values(attributes).flatMap((value) =>
+    typeof value === 'object' && 'graph' in value ? [value.graph] : [],
+  )
+  const outputs = bodies.flatMap((body) => body.outputs.map(({ name }) => name))
+  return [...inputs, ...outputs, ...bodies.flatMap((body) => body.nodes.flatMap(valuesRead))]
 }
 
 /** Nodes with values renamed, in the bodies of their subgraphs too, which see the values around them. */
