@@ -10,22 +10,31 @@
  */
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import * as ort from 'onnxruntime-node'
-import { openDataset } from '../src/dataset/dataset.ts'
-import type { PoolRecord } from '../src/dataset/record.ts'
 import type { OrtApi } from '../src/engine/session.ts'
 import { type LlamaConfig, llama } from '../src/models/llama.ts'
 import { writeSafetensors } from '../src/models/safetensors.ts'
-import { loadTokenizer } from '../src/tokenizer/load.ts'
-import { trainTokenizer } from '../src/tokenizer/train.ts'
 import { collate } from '../src/training/collate.ts'
 import type { TokenRows } from '../src/training/rows.ts'
 import { compileTrainer, initialState, type Trainer } from '../src/training/trainer.ts'
 import { scoreRows } from '../src/training/trajectories.ts'
 import { type Peer, startPeer } from './peers/peer.ts'
+import {
+  addBlock,
+  likeRows,
+  machine,
+  median,
+  peakMiB,
+  poolFile,
+  type Sides,
+  summary,
+  timed,
+  tokenFile,
+  tokenisePool,
+} from './sides.ts'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -78,61 +87,6 @@ const configOf = ({ vocabulary, hidden, layers }: Case): LlamaConfig => ({
   tiedEmbeddings: true,
 })
 
-async function tokenise(vocabularySize: number): Promise<TokenRows> {
-  const records: PoolRecord[] = []
-  for await (const batch of (await openDataset([pool], { onBadRow: 'skip' })).batches()) records.push(...batch.records)
-  const texts = records.flatMap(({ turns }) => turns.map(({ content }) => content))
-  const tokenizer = loadTokenizer(trainTokenizer(texts, { vocabularySize }).json)
-  const tokens = records.map(({ turns }) => tokenizer.encodeTurns(turns))
-  return {
-    count: tokens.length,
-    lengths: Uint32Array.from(tokens, (row) => row.length),
-    labels: Uint32Array.from(tokens, (row) => row.reduce((sum, token) => sum + (token >>> 31), 0)),
-    read: (row) => tokens[row],
-  }
-}
-
-interface Block {
-  /** Seconds, and seconds of processor time, of each step (training) or block (scoring). */
-  seconds: number[]
-  cpu: number[]
-  peakMiB: number
-}
-
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]
-const peakMiB = () => process.resourceUsage().maxRSS / 1024
-
-async function timed<T>(work: () => Promise<T>): Promise<{ value: T; seconds: number; cpu: number }> {
-  const before = process.cpuUsage()
-  const start = performance.now()
-  const value = await work()
-  const seconds = (performance.now() - start) / 1000
-  const { user, system } = process.cpuUsage(before)
-  return { value, seconds, cpu: (user + system) / 1e6 }
-}
-
-/** Rows nearest to `length` tokens from below, in turn: `count` batches, each padded to `length`. */
-function likeRows(rows: TokenRows, { batch, length }: Case, count: number): Uint32Array[] {
-  const fitting = Array.from(rows.lengths.keys())
-    .filter((row) => rows.lengths[row] <= length && rows.labels[row] > 0)
-    .sort((a, b) => rows.lengths[b] - rows.lengths[a])
-    .slice(0, batch * count)
-  return Array.from({ length: count }, (_, b) =>
-    Uint32Array.from({ length: batch }, (_, i) => fitting[(b * batch + i) % fitting.length]),
-  )
-}
-
-/** [batches, batch, length] uint32, bit 31 = the token carries loss. */
-function tokenFile(rows: TokenRows, batches: Uint32Array[], length: number): Uint32Array {
-  const file = new Uint32Array(batches.reduce((sum, batch) => sum + batch.length, 0) * length)
-  let at = 0
-  for (const row of batches.flatMap((batch) => [...batch])) {
-    file.set(rows.read(row).subarray(0, length), at)
-    at += length
-  }
-  return file
-}
-
 const compileModel = async (item: Case): Promise<Trainer> => {
   const config = configOf(item)
   const proxy = await compileTrainer({
@@ -145,7 +99,7 @@ const compileModel = async (item: Case): Promise<Trainer> => {
 }
 
 async function measureTraining(item: Case, rows: TokenRows, folder: string) {
-  const batches = likeRows(rows, item, WARMUP + 5)
+  const batches = likeRows(rows, item.batch, item.length, WARMUP + 5)
   writeFileSync(join(folder, 'tokens'), tokenFile(rows, batches, item.length))
   const config = configOf(item)
   const spec = {
@@ -167,21 +121,15 @@ async function measureTraining(item: Case, rows: TokenRows, folder: string) {
       peers.set(name, await startPeer(options.python, 'train_torch.py', { ...spec, model, compile }))
     }
   }
-  const blocks: Record<string, Block> = {}
-  const add = (side: string, seconds: number[], cpu: number[], peak: number) => {
-    blocks[side] ??= { seconds: [], cpu: [], peakMiB: 0 }
-    blocks[side].seconds.push(...seconds)
-    blocks[side].cpu.push(...cpu)
-    blocks[side].peakMiB = peak
-  }
+  const blocks: Sides = {}
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < steps; i++) {
       const { seconds, cpu } = await timed(train)
-      add('winnow', [seconds], [cpu], peakMiB())
+      addBlock(blocks, 'winnow', [seconds], [cpu], peakMiB())
     }
     for (const [name, peer] of peers) {
       const block = await peer.ask({ steps })
-      add(name, block.step_seconds, block.step_cpu_seconds, block.peak_rss / 2 ** 20)
+      addBlock(blocks, name, block.step_seconds, block.step_cpu_seconds, block.peak_rss / 2 ** 20)
     }
   }
   const lossDifference = Math.max(
@@ -195,13 +143,12 @@ async function measureTraining(item: Case, rows: TokenRows, folder: string) {
 }
 
 async function measureScoring(item: Case, rows: TokenRows, folder: string) {
-  const words = [rows.count, ...rows.lengths, ...Array.from(rows.lengths.keys()).flatMap((row) => [...rows.read(row)])]
-  writeFileSync(join(folder, 'pool'), Uint32Array.from(words))
+  writeFileSync(join(folder, 'pool'), poolFile(rows))
   const spec = { model: folder, pool: join(folder, 'pool'), threads, max_length: MAX_LENGTH, serve: true }
   const peer = await startPeer(options.python, 'score_hf.py', spec)
   const proxy = await compileModel(item)
   const count = Number(options.rows)
-  const blocks: Record<string, Block> = {}
+  const blocks: Sides = {}
   const tokens: number[] = []
   let nllDifference = 0
   // The first round warms up both sides.
@@ -212,11 +159,7 @@ async function measureScoring(item: Case, rows: TokenRows, folder: string) {
       scoreRows(proxy.scorer, rows, { tokensPerBatch: TOKENS_PER_BATCH, maxLength: MAX_LENGTH, rows: some }),
     )
     const add = (side: string, seconds: number, cpu: number, peak: number) => {
-      if (round < 0) return
-      blocks[side] ??= { seconds: [], cpu: [], peakMiB: 0 }
-      blocks[side].seconds.push(seconds)
-      blocks[side].cpu.push(cpu)
-      blocks[side].peakMiB = peak
+      if (round >= 0) addBlock(blocks, side, [seconds], [cpu], peak)
     }
     add('winnow', here.seconds, here.cpu, peakMiB())
     for (const mode of ['batched', 'single']) {
@@ -234,37 +177,6 @@ async function measureScoring(item: Case, rows: TokenRows, folder: string) {
   return { ...summary(blocks, median(tokens)), nllDifference, torch, transformers }
 }
 
-/** Medians by side, and how many times longer each peer takes than winnow. */
-function summary(blocks: Record<string, Block>, tokens: number) {
-  const here = blocks.winnow
-  return {
-    sides: Object.fromEntries(
-      Object.entries(blocks).map(([side, { seconds, cpu, peakMiB }]) => [
-        side,
-        {
-          tokensPerSecond: Math.round(tokens / median(seconds)),
-          medianSeconds: median(seconds),
-          leastSeconds: Math.min(...seconds),
-          medianCpuSeconds: median(cpu),
-          peakMiB: Math.round(peakMiB),
-        },
-      ]),
-    ),
-    ratios: Object.fromEntries(
-      Object.entries(blocks)
-        .filter(([side]) => side !== 'winnow')
-        .map(([side, { seconds, cpu }]) => [
-          side,
-          {
-            median: median(seconds) / median(here.seconds),
-            least: Math.min(...seconds) / Math.min(...here.seconds),
-            cpu: median(cpu) / median(here.cpu),
-          },
-        ]),
-    ),
-  }
-}
-
 const results = []
 for (const item of cases) {
   if (options.only !== undefined && options.only !== item.name) continue
@@ -272,7 +184,7 @@ for (const item of cases) {
   try {
     mkdirSync(folder, { recursive: true })
     const config = configOf(item)
-    const rows = await tokenise(item.vocabulary)
+    const rows = await tokenisePool(pool, item.vocabulary)
     writeFileSync(join(folder, 'config.json'), JSON.stringify(llama(config).config))
     writeFileSync(
       join(folder, 'model.safetensors'),
@@ -288,15 +200,8 @@ for (const item of cases) {
   }
 }
 if (options.write) {
-  const machine = {
-    cpu: cpus()[0].model,
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
-    node: process.version,
-  }
   writeFileSync(
     join(import.meta.dirname, 'results/proxy.json'),
-    JSON.stringify({ date: new Date().toISOString(), machine, results }, null, 2) + '\n',
+    JSON.stringify({ date: new Date().toISOString(), machine: machine(), results }, null, 2) + '\n',
   )
 }

@@ -1,10 +1,10 @@
-"""Scoring a pool with transformers on the CPU, f32: the peer of winnow's per-example losses.
+"""Scoring a pool with transformers: the peer of winnow's per-example losses.
 
     python score_hf.py SPEC             SPEC: a JSON object, or the path of a file that holds one
 
 Required: model (directory with config.json and model.safetensors) and pool (file of little-endian uint32: N, then the N
 row lengths, then all tokens row after row; bit 31 = the token carries loss).
-Optional: threads (2), max_length (no limit: rows are truncated to it), batch (32), modes (["batched", "single"]), serve (false).
+Optional: device ("cpu"), dtype ("float32"; "bfloat16" casts the weights), threads (2), max_length (no limit: rows are truncated to it), batch (32), modes (["batched", "single"]), serve (false).
 
 batched  the usual loop: rows in input order, `batch` at a time, padded to the longest with an attention mask
 single   one example at a time, loss from the model's own `labels`: how S2L's authors record their trajectories
@@ -32,7 +32,7 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 TRAINED_BIT = 0x80000000
-DEFAULTS = {"threads": 2, "max_length": None, "batch": 32, "modes": ["batched", "single"], "serve": False}
+DEFAULTS = {"device": "cpu", "dtype": "float32", "threads": 2, "max_length": None, "batch": 32, "modes": ["batched", "single"], "serve": False}
 
 
 def read_spec(argument):
@@ -64,7 +64,8 @@ def score_batched(model, rows, batch):
         mask = torch.zeros_like(ids)
         for row, (i, _) in enumerate(pairs):
             mask[row, : len(i)] = 1
-        logits = model(input_ids=ids, attention_mask=mask).logits
+        ids, labels, mask = (a.to(model.device) for a in (ids, labels, mask))
+        logits = model(input_ids=ids, attention_mask=mask).logits.float()
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="none"
         ).view(ids.shape[0], -1)
@@ -75,7 +76,7 @@ def score_batched(model, rows, batch):
 def score_single(model, rows):
     nll = []
     for row in rows:
-        ids, labels = ids_and_labels(row)
+        ids, labels = (a.to(model.device) for a in ids_and_labels(row))
         nll.append(model(input_ids=ids[None], labels=labels[None]).loss.item())
     return nll
 
@@ -93,7 +94,7 @@ def score(model, rows, mode, batch):
     tokens = sum(len(row) for row in rows)
     return {
         "mode": mode, "seconds": seconds, "cpu_seconds": cpu_seconds, "tokens": tokens, "tokens_per_s": tokens / seconds,
-        "peak_rss": peak_rss(),
+        "peak_rss": peak_rss(), "peak_device": torch.cuda.max_memory_allocated() if model.device.type == "cuda" else None,
         "nll": [None if value != value else value for value in nll],
     }  # fmt: skip
 
@@ -103,8 +104,8 @@ def main():
     torch.set_num_threads(spec["threads"])
     rows = read_pool(spec["pool"], spec["max_length"])
     model = AutoModelForCausalLM.from_pretrained(
-        spec["model"], dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-    ).eval()
+        spec["model"], dtype=getattr(torch, spec["dtype"]), attn_implementation="sdpa", local_files_only=True
+    ).to(spec["device"]).eval()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "threads": torch.get_num_threads()}
     for mode in spec["modes"]:
         score(model, rows[: spec["batch"]], mode, spec["batch"])

@@ -1,9 +1,10 @@
-"""Training throughput of the Llama form in PyTorch on the CPU, f32: the peer of winnow's proxy training.
+"""Training throughput in PyTorch: the peer of winnow's proxy training.
 
     python train_torch.py SPEC          SPEC: a JSON object, or the path of a file that holds one
 
-Required: vocab, d_model, n_layers, n_heads, d_ff, batch, length.
-Optional: n_kv_heads (n_heads), rope_theta (10000), norm_eps (1e-5), threads (2), steps (12), warmup (3), model ("lean" |
+Required: batch, length, and either path (a directory with config.json and model.safetensors, trained through AutoModelForCausalLM)
+or the sizes of a Llama: vocab, d_model, n_layers, n_heads, d_ff.
+Optional: device ("cpu"), dtype ("float32"; "bfloat16" is autocast over float32 weights), n_kv_heads (n_heads), rope_theta (10000), norm_eps (1e-5), threads (2), steps (12), warmup (3), model ("lean" |
 "transformers"), compile (false), optimizer ("fused" | "foreach"), lr (1e-3), betas ([0.9, 0.95]), eps (1e-8), weight_decay
 (0), clip (1.0), label_fraction (0.5, for made-up tokens), tokens (file: uint32, little endian, [steps, batch, length], bit 31 =
 the token carries loss; repeated from its start when steps run past it), weights (safetensors with transformers' names),
@@ -38,14 +39,15 @@ TRAINED_BIT = 0x80000000
 DEFAULTS = {
     "rope_theta": 10000.0, "norm_eps": 1e-5, "threads": 2, "steps": 12, "warmup": 3, "model": "lean", "compile": False,
     "optimizer": "fused", "lr": 1e-3, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.0, "clip": 1.0,
-    "label_fraction": 0.5, "tokens": None, "weights": None, "seed": 0, "serve": False,
+    "label_fraction": 0.5, "path": None, "device": "cpu", "dtype": "float32", "tokens": None, "weights": None, "seed": 0, "serve": False,
 }  # fmt: skip
 
 
 def read_spec(argument):
     text = argument if argument.lstrip().startswith("{") else open(argument).read()
     spec = DEFAULTS | json.loads(text)
-    spec.setdefault("n_kv_heads", spec["n_heads"])
+    if spec["path"] is None:
+        spec.setdefault("n_kv_heads", spec["n_heads"])
     return spec
 
 
@@ -93,6 +95,8 @@ def transformers_model(spec):
 def build(spec):
     """The model, ready to train, and the function from a batch of tokens to its loss."""
     torch.manual_seed(spec["seed"])
+    if spec["path"]:
+        return build_from_directory(spec)
     lean = spec["model"] == "lean"
     model = LeanLlama(spec) if lean else transformers_model(spec)
     if spec["weights"]:
@@ -110,6 +114,30 @@ def build(spec):
     if lean:
         return model, lambda tokens: run(*lean_arguments(tokens))
     return model, lambda tokens: (lambda ids, labels: run(input_ids=ids, labels=labels).loss)(*transformers_arguments(tokens))
+
+
+def build_from_directory(spec):
+    from transformers import AutoModelForCausalLM
+
+    device = spec["device"]
+    model = AutoModelForCausalLM.from_pretrained(
+        spec["path"], dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+    ).to(device)
+    model.config.use_cache = False
+    model.train()
+    run = torch.compile(model) if spec["compile"] else model
+
+    def loss(tokens):
+        ids, labels = (a.to(device) for a in transformers_arguments(tokens))
+        with torch.autocast(device, torch.bfloat16, enabled=spec["dtype"] == "bfloat16"):
+            return run(input_ids=ids, labels=labels).loss
+
+    return model, loss
+
+
+def peak_device(spec):
+    """Bytes of the device's memory, or none on the CPU."""
+    return torch.cuda.max_memory_allocated() if spec["device"] == "cuda" else None
 
 
 def peak_rss():
@@ -148,7 +176,7 @@ class Trainer:
         tokens = self.spec["batch"] * self.spec["length"]
         return {
             "tokens_per_s": tokens / statistics.median(seconds), "step_seconds": seconds,
-            "step_cpu_seconds": cpu_seconds, "losses": losses, "peak_rss": peak_rss(), "baseline_rss": self.baseline_rss,
+            "step_cpu_seconds": cpu_seconds, "losses": losses, "peak_rss": peak_rss(), "peak_device": peak_device(self.spec), "baseline_rss": self.baseline_rss,
         }  # fmt: skip
 
 
@@ -156,7 +184,7 @@ def describe(spec, trainer):
     return {
         "torch": torch.__version__, "blas": "mkl" if torch.backends.mkl.is_available() else "openblas",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),
-        "model": spec["model"], "compile": spec["compile"], "optimizer": spec["optimizer"],
+        "model": spec["path"] or spec["model"], "compile": spec["compile"], "device": spec["device"], "dtype": spec["dtype"], "optimizer": spec["optimizer"],
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
     }  # fmt: skip
 
