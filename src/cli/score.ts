@@ -48,7 +48,8 @@ export function defineScore(command: Command): void {
     const { out, perToken, allTokens } = flags
     const asked = { ...commonOf(flags), pool, out, perToken, allTokens, command: commandLine() }
     const { resolveScoreOptions, score } = await import('../pipeline/score.ts')
-    const { proxy } = resolveScoreOptions(asked)
+    // Wrong usage before a device is looked for; whether that has the precision is known afterwards.
+    const { proxy } = resolveScoreOptions({ ...asked, precision: undefined })
     const terminal = terminalOf(process.stderr)
     const result = await work(
       {

@@ -52,7 +52,8 @@ export function defineTrain(command: Command): void {
     const common = commonOf({ ...flags, proxy: model })
     const asked = { ...common, pool, out, checkpoints, saveAs: saveAs && FORMATS[saveAs], command: commandLine() }
     const { resolveTrainOptions, train } = await import('../pipeline/train.ts')
-    const { proxy } = resolveTrainOptions(asked)
+    // Wrong usage before a device is looked for; whether that has the precision is known afterwards.
+    const { proxy } = resolveTrainOptions({ ...asked, precision: undefined })
     const terminal = terminalOf(process.stderr)
     const result = await work(
       {
