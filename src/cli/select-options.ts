@@ -6,7 +6,7 @@ import { WinnowError } from '../errors.ts'
 import { parseBudget } from '../methods/budget.ts'
 import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
-import { checkImports, parseSignals } from '../pipeline/importable.ts'
+import { checkImports, checkProxy, parseSignals } from '../pipeline/importable.ts'
 import type { SelectOptions } from '../pipeline/options.ts'
 import { adder, addHub, addMachine, addReading, addTraining, type CommonFlags, commonOf } from './common-options.ts'
 import { wholeNumber } from './whole-number.ts'
@@ -107,7 +107,8 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
 /**
  * The options as the pipeline takes them, or what is wrong with them, before anything is read.
  *
- * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`.
+ * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`,
+ * and as `checkImports` and `checkProxy`.
  */
 export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
   const usage = (
@@ -141,6 +142,9 @@ export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
   }
   const parsed = parseOptions(method, options.methodOptions ?? {})
   const unit = parseBudget(budget).unit === 'tokens' ? 'tokens' : 'rows'
-  if (options.signals !== undefined) checkImports(options.signals, method.name, method.needs(parsed, unit))
+  if (options.signals !== undefined) {
+    checkImports(options.signals, method.name, method.needs(parsed, unit))
+    checkProxy(options.signals, options.proxy ?? 'nano')
+  }
   return { ...options, pool, budget, method: method.name, methodOptions: parsed }
 }

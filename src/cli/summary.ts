@@ -66,8 +66,9 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
       ['proxy', `${proxy.name}, ${scaled(proxy.parameters)} parameters, vocabulary ${count(proxy.vocabularySize)}`],
       [
         'training',
-        `${counted(proxy.epochs, 'epoch')}, ${counted(proxy.steps, 'step')}, ${counted(proxy.checkpoints, 'checkpoint')}`,
+        `${counted(proxy.epochs, 'epoch')}, ${counted(proxy.steps, 'step')}, ${counted(proxy.checkpoints, 'checkpoint')}${proxy.trained === proxy.parameters ? '' : `, ${scaled(proxy.trained)} trained parameters`}`,
       ],
+      ['memory', `at least ${bytes(proxy.memoryBytes)} to train: weights, gradients, moments, activations`],
     )
   }
   if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])

@@ -75,12 +75,12 @@ export async function writeTable(
   const stored = (name: string) => (lists.has(name) ? 'VARCHAR' : columns[name])
   const types = names.map((name) => duckdb[stored(name) as 'FLOAT'])
   const listText = (value: unknown) =>
-    Array.from(value as ArrayLike<number>, (item) => (Number.isNaN(item) ? '' : String(item))).join(',')
+    Array.from(value as ArrayLike<number>, (item) => (Number.isNaN(item) ? '-' : String(item))).join(',')
   const written = names.map((name) => {
     const column = identifier(name)
     if (!lists.has(name)) return column
     const item = columns[name].replace('[]', '')
-    return `CASE WHEN ${column} = '' THEN [] ELSE list_transform(string_split(${column}, ','), x -> nullif(x, '')::${item}) END AS ${column}`
+    return `CASE WHEN ${column} = '' THEN [] ELSE list_transform(string_split(${column}, ','), x -> nullif(x, '-')::${item}) END AS ${column}`
   })
   const temporary = temporaryPath(path)
   try {

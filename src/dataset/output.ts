@@ -1,7 +1,7 @@
-/** Where a selection goes: the kind of file by its name, and whether it can be written, found out before the work. */
+/** Where output goes: the kind of file by its name, and whether it can be written, found out before the work. */
 
 import { access, constants, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import type { Compression, Input, InputKind } from './inputs.ts'
 
@@ -77,20 +77,9 @@ export function outputKind(path: string, inputs: readonly Input[] = []): Output 
  */
 export async function checkOutput(path: string, options: OutputOptions = {}): Promise<Output> {
   const output = outputKind(path, options.inputs)
-  const unwritable = (why: string, cause?: unknown) =>
-    new WinnowError(
-      'input',
-      {
-        code: 'unwritable-output',
-        message: `the output cannot be written: ${why}`,
-        file: path,
-        hint: 'Choose another place with --out.',
-      },
-      { cause },
-    )
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => error)
   if (!(info instanceof Error)) {
-    if (info.isDirectory()) throw unwritable('it is a directory')
+    if (info.isDirectory()) throw unwritable(path, 'it is a directory')
     for (const input of options.inputs ?? []) {
       const same = await stat(input.path).catch(() => undefined)
       if (same === undefined || same.ino !== info.ino || same.dev !== info.dev) continue
@@ -109,14 +98,46 @@ export async function checkOutput(path: string, options: OutputOptions = {}): Pr
         hint: 'Choose another name, remove it, or say --overwrite.',
       })
     }
-  } else if (info.code === 'ENOTDIR') throw unwritable('a part of its path is not a directory', info)
+  } else if (info.code === 'ENOTDIR') throw unwritable(path, 'a part of its path is not a directory', info)
+  await checkAbove(path)
+  return output
+}
+
+/**
+ * The same for a directory of files. What stands in it is not looked at.
+ *
+ * @throws {WinnowError} `unwritable-output`.
+ */
+export async function checkDirectory(path: string): Promise<void> {
+  const info = await stat(path).catch((error: NodeJS.ErrnoException) => error)
+  if (!(info instanceof Error) && !info.isDirectory()) throw unwritable(path, 'it is a file, not a directory')
+  if (info instanceof Error && info.code === 'ENOTDIR')
+    throw unwritable(path, 'a part of its path is not a directory', info)
+  await checkAbove(info instanceof Error ? path : join(path, 'in'))
+}
+
+function unwritable(file: string, why: string, cause?: unknown): WinnowError {
+  return new WinnowError(
+    'input',
+    {
+      code: 'unwritable-output',
+      message: `the output cannot be written: ${why}`,
+      file,
+      hint: 'Choose another place with --out.',
+    },
+    { cause },
+  )
+}
+
+/** The nearest directory above `path` that is there has to be writable. */
+async function checkAbove(path: string): Promise<void> {
   for (let directory = dirname(resolve(path)); ; directory = dirname(directory)) {
     const above = await stat(directory).catch(() => undefined)
     if (above === undefined && directory !== dirname(directory)) continue
-    if (above?.isDirectory() !== true) throw unwritable(`${directory} is not a directory`)
+    if (above?.isDirectory() !== true) throw unwritable(path, `${directory} is not a directory`)
     await access(directory, constants.W_OK | constants.X_OK).catch((cause: NodeJS.ErrnoException) => {
-      throw unwritable(`${directory} is not writable (${cause.code})`, cause)
+      throw unwritable(path, `${directory} is not writable (${cause.code})`, cause)
     })
-    return output
+    return
   }
 }

@@ -1,6 +1,7 @@
 /** How much to select: `30%` of the rows, `5000` rows, or training tokens (`500ktok`, `2Mtok`, `1.5Gtok`). */
 
 import { WinnowError } from '../errors.ts'
+import type { Notice } from './method.ts'
 
 /** A budget as written, before the pool is known. */
 export type Budget =
@@ -106,4 +107,16 @@ export function resolveBudget(
       'Ask for a larger share, or for a number of rows.',
     )
   return { unit: 'rows', rows }
+}
+
+/** What a method says where a budget in rows is more than could be selected. */
+export function underFilled(budget: ResolvedBudget, selected: number): Notice[] {
+  if (budget.unit !== 'rows' || selected >= budget.rows) return []
+  return [
+    {
+      code: 'under-filled',
+      message: `only ${selected} rows could be selected; the budget is ${budget.rows}`,
+      rows: budget.rows - selected,
+    },
+  ]
 }

@@ -6,6 +6,7 @@ import { randomStream, sample } from '../random/philox.ts'
 import { NO_CLUSTER } from '../signals/clusters.ts'
 import { requireSignal } from '../signals/signal.ts'
 import { allocate, drawTokens } from './allocation.ts'
+import { underFilled } from './budget.ts'
 import { defineMethod, type Notice, type SelectionGroup, type SelectionInput } from './method.ts'
 
 const count = () => z.coerce.number().int().min(1)
@@ -125,7 +126,10 @@ function clustersOf({ rows, signals, options }: SelectionInput<Options>): Cluste
   const assignment = requireSignal(signals, 'clusters', rows).data
   const source = options.stratify === 'source' ? requireSignal(signals, 'source', rows) : undefined
   const members = new Map<number, number[]>()
+  const tokens = signals.tokens?.data
   for (let row = 0; row < rows; row++) {
+    // Nothing to train on: a chat template refused the row.
+    if (tokens?.[row] === 0) continue
     const list = members.get(assignment[row])
     if (list === undefined) members.set(assignment[row], [row])
     else {
@@ -198,12 +202,7 @@ function describe(input: SelectionInput<Options>, clusters: Cluster[], selected:
           : `${quarantined} rows have no loss at some checkpoint and were drawn from as one cluster`,
       rows: quarantined,
     })
-  if (budget.unit === 'rows' && selected.length < budget.rows)
-    notices.push({
-      code: 'under-filled',
-      message: `only ${selected.length} rows could be selected; the budget is ${budget.rows}`,
-      rows: budget.rows - selected.length,
-    })
+  notices.push(...underFilled(budget, selected.length))
   return {
     selected,
     columns: { cluster, weight },

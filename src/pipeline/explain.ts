@@ -6,6 +6,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { PoolRecord, Turn } from '../dataset/record.ts'
 import { WinnowError } from '../errors.ts'
 import { resolveModelTexts } from '../hub/resolve.ts'
+import { languageModel } from '../models/config.ts'
 import { nanoVocabulary } from '../models/nano.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
@@ -63,7 +64,7 @@ export interface Explanation {
 }
 
 /**
- * Explains a row. Its tokens are those of `proxy`, a model directory or hub id; without one, or with `nano`, those of the run directory
+ * Explains a row. Its tokens are those of `proxy`, a model directory or hub id, cut where its positions end; without one, or with `nano`, those of the run directory
  * (`run`, default as for `select`) if one is there: its tokenizer and maximum length, its proxy if that is a model. Else a tokenizer
  * is trained on the pool as `select` would, which reads the pool twice.
  *
@@ -71,17 +72,19 @@ export interface Explanation {
  */
 export async function explainRow(options: ExplainOptions, signal?: AbortSignal): Promise<Explanation> {
   const { pool, row, tokens = false } = options
-  const defaults = { run: `${poolName(pool[0] ?? '').stem}.winnow`, command: 'winnow explain' }
+  const defaults = {
+    run: `${poolName(pool[0] ?? '').stem}.winnow`,
+    command: 'winnow explain',
+    example: 'winnow explain pool.jsonl --row 0 --tokens',
+  }
   const { run } = resolvePoolOptions(options, defaults)
   const { maxLength } = resolveModelOptions({ maxLength: options.maxLength })
   const dataset = await openDataset(pool, options)
   const earlier = tokens ? await maybeRun(run) : undefined
   const { proxy: asked = 'nano', ...fetching } = options.proxy === undefined && earlier ? earlier.model : options
   const { revision, offline = options.offline } = fetching
-  const model =
-    tokens && asked !== 'nano'
-      ? modelTokenizer(await resolveModelTexts(asked, { revision, offline, signal }))
-      : undefined
+  const texts = tokens && asked !== 'nano' ? await resolveModelTexts(asked, { revision, offline, signal }) : undefined
+  const model = texts && modelTokenizer(texts)
   const trains = tokens && model === undefined && earlier?.tokenizer === undefined
   const { record, textBytes } = await findRow(dataset, row, trains, signal)
   const told: Explanation = {
@@ -97,7 +100,8 @@ export async function explainRow(options: ExplainOptions, signal?: AbortSignal):
   const kind = model ? 'model' : earlier?.tokenizer ? 'run' : 'pool'
   const { layout, vocabularySize, hash } = tokenizer
   const name = { model: asked, run, pool: dataset.inputs[0].path }[kind]
-  const length = options.maxLength ?? earlier?.maxLength ?? maxLength
+  const positions = texts?.config && maybePositions(texts.config)
+  const length = options.maxLength ?? earlier?.maxLength ?? Math.min(maxLength, positions ?? maxLength)
   const ids = tokenizer.encodeTurns(record.turns, record)
   const count = (part: Uint32Array) => ({
     count: part.length,
@@ -138,6 +142,16 @@ async function findRow(
     found: String(row),
     expected: `0 to ${rows - 1}: rows are counted from 0 over all inputs, as in selection.parquet`,
   })
+}
+
+/** Positions of a model; undefined where winnow has no such model, whose tokens can be shown all the same. */
+function maybePositions(config: Record<string, unknown>): number | undefined {
+  try {
+    return languageModel(config).maxLength
+  } catch (error) {
+    if (error instanceof WinnowError) return undefined
+    throw error
+  }
 }
 
 async function trained(dataset: Dataset, textBytes: number, signal?: AbortSignal): Promise<Tokenizer> {

@@ -71,3 +71,20 @@ export function checkImports(
       })
   }
 }
+
+/**
+ * Refuses a model to train where losses are imported, before either is opened.
+ *
+ * @throws {WinnowError} `two-loss-sources`.
+ */
+export function checkProxy(signals: Readonly<Record<string, string>>, proxy: string): void {
+  if (signals.trajectories === undefined || proxy === 'nano') return
+  throw new WinnowError('usage', {
+    code: 'two-loss-sources',
+    message: 'losses are imported, so no proxy is trained',
+    path: '--proxy',
+    found: `--proxy ${proxy} and --signal trajectories=${signals.trajectories}`,
+    expected: 'one of them',
+    hint: 'Leave out --proxy to use the recorded losses, or --signal to train the proxy.',
+  })
+}

@@ -5,7 +5,7 @@ import type { Method } from '../methods/method.ts'
 import { parseOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
 import type { Json } from '../runs/hash.ts'
-import { checkImports } from './importable.ts'
+import { checkImports, checkProxy } from './importable.ts'
 import {
   type ModelOptions,
   type ResolvedModelOptions,
@@ -50,17 +50,23 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
 /**
  * Fills in defaults and checks what can be checked without touching a file.
  *
- * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `nano-recipe`, `no-pool`, `unknown-signal`, `unneeded-signal`.
+ * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `nano-recipe`, `no-pool`, `unknown-signal`, `unneeded-signal`,
+ * `two-loss-sources`.
  */
 export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const { stem, extension } = poolName(options.pool[0] ?? '')
-  const pool = resolvePoolOptions(options, { run: `${stem}.winnow`, command: 'winnow select' })
+  const pool = resolvePoolOptions(options, {
+    run: `${stem}.winnow`,
+    command: 'winnow select',
+    example: 'winnow select pool.jsonl --budget 30%',
+  })
   const model = resolveModelOptions(options)
   const method = findMethod(options.method ?? 's2l')
   const budget = parseBudget(options.budget)
   const methodOptions = parseOptions(method, options.methodOptions ?? {})
   const signals = options.signals ?? {}
   checkImports(signals, method.name, method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows'))
+  checkProxy(signals, model.proxy)
   return {
     ...pool,
     ...model,

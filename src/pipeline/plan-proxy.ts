@@ -6,6 +6,7 @@ import { randomStream } from '../random/philox.ts'
 import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
 import { planBatches } from '../training/batches.ts'
 import { collate } from '../training/collate.ts'
+import { activationBytes } from '../training/memory.ts'
 import type { TokenRows } from '../training/rows.ts'
 import type { Trainer } from '../training/trainer.ts'
 import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
@@ -69,6 +70,8 @@ export async function planProxy(
         epochs,
         steps: plan.steps,
         checkpoints: recorded,
+        trained,
+        memoryBytes: trainingBytes(proxy, { trained, density }),
       },
       flops,
       seconds: [
@@ -80,6 +83,15 @@ export async function planProxy(
   } finally {
     await trainer.release()
   }
+}
+
+/** Weight, gradient and two moments of a trained parameter, 4 bytes each; a frozen weight; what a pass keeps for going back. */
+function trainingBytes({ model, choices, recipe }: TrainedProxy, of: { trained: number; density: number }): number {
+  const { maxLength, tokensPerBatch, microBatch = tokensPerBatch } = recipe
+  const rows = Math.max(1, Math.round(Math.min(tokensPerBatch, microBatch) / maxLength))
+  const labels = Math.ceil(of.density * rows * maxLength)
+  const frozen = choices.lora === undefined ? 0 : countParameters(model.parameters)
+  return 16 * of.trained + 4 * frozen + activationBytes(model, choices, { rows, length: maxLength, labels })
 }
 
 /** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */

@@ -5,6 +5,7 @@ import type { Device } from '../engine/session.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { nanoVocabulary } from '../models/nano.ts'
+import { isRun } from '../runs/directory.ts'
 import { defaultClusterCount } from '../signals/clusters.ts'
 import { lossFacts } from '../signals/loss-column.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
@@ -13,10 +14,11 @@ import type { TokenRows } from '../training/rows.ts'
 import { findLosses, readLosses } from './loss-files.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { planProxy } from './plan-proxy.ts'
-import { trainOnPool } from './pool.ts'
+import { recordEncoder, trainOnPool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import type { SelectPlan } from './result.ts'
 import { mayWrite } from './select.ts'
+import { shortestRow } from './signals.ts'
 
 /** Text that is tokenised to count tokens; of a larger pool every k-th row. */
 const COUNTED_BYTES = 2 ** 24
@@ -36,9 +38,10 @@ export async function planSelect(
   { ort, onEvent = () => {}, signal }: SelectContext,
 ): Promise<SelectPlan> {
   const resolved = resolveOptions(asked)
+  const dataset = await openDataset(resolved.pool, resolved)
+  if (!(await isRun(resolved.run))) await mayWrite(resolved, dataset)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
-  const dataset = await openDataset(options.pool, options)
   await mayWrite(options, dataset)
   const started = performance.now()
   let textBytes = 0
@@ -47,7 +50,11 @@ export async function planSelect(
   const passSeconds = (performance.now() - started) / 1000
   const { rows } = dataset.report()
 
-  const counted = await countTokens(dataset, rows, textBytes, { tokenizer: pretrained?.tokenizer, signal })
+  const counted = await countTokens(dataset, rows, textBytes, {
+    tokenizer: pretrained?.tokenizer,
+    onBadRow: options.onBadRow,
+    signal,
+  })
   const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
   const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
   const recorded = needs.find((need) => need.signal === 'trajectories')
@@ -61,7 +68,7 @@ export async function planSelect(
   const proxy =
     recorded && !imported ? await planProxy(counted, recorded.checkpoints, { device, options, pretrained }) : undefined
   if (proxy) seconds.push(...proxy.seconds)
-  const shortest = counted.lengths.reduce((least, length) => Math.min(least, length), options.maxLength)
+  const shortest = shortestRow(counted.lengths, options.maxLength)
   const budget = resolveBudget(options.budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })
   const share = budget.unit === 'rows' ? budget.rows / rows : budget.tokens / cut
   const inputBytes = dataset.inputs.reduce((total, input) => total + input.bytes, 0)
@@ -100,7 +107,7 @@ async function countTokens(
   dataset: Dataset,
   rows: number,
   textBytes: number,
-  { tokenizer: given, signal }: { tokenizer?: Tokenizer; signal?: AbortSignal },
+  { tokenizer: given, onBadRow, signal }: { tokenizer?: Tokenizer; onBadRow: 'stop' | 'skip'; signal?: AbortSignal },
 ): Promise<Counted> {
   const started = performance.now()
   const asked = { vocabularySize: nanoVocabulary(textBytes), textBytes, maximumBytes: TOKENIZER_BYTES }
@@ -108,12 +115,13 @@ async function countTokens(
   const trainingSeconds = (performance.now() - started) / 1000
   const stride = Math.max(1, Math.ceil(textBytes / COUNTED_BYTES))
   const sampled: { length: number; labels: number }[] = []
+  const encode = recordEncoder(tokenizer, onBadRow)
   let encoding = 0
   for await (const { records } of dataset.batches({ signal })) {
     const from = performance.now()
-    for (const { row, turns, file, line } of records) {
-      if (row % stride !== 0) continue
-      const ids = tokenizer.encodeTurns(turns, { file, line })
+    for (const record of records) {
+      if (record.row % stride !== 0) continue
+      const ids = encode.tokens(record)
       sampled.push({ length: ids.length, labels: ids.reduce((total, id) => total + (id >>> 31), 0) })
     }
     encoding += performance.now() - from

@@ -48,14 +48,14 @@ export interface PipelineContext {
 /** @throws {WinnowError} `no-pool`, `bad-option`. */
 export function resolvePoolOptions(
   options: PoolOptions,
-  defaults: { run: string; command: string },
+  defaults: { run: string; command: string; example: string },
 ): ResolvedPoolOptions {
   if (options.pool.length === 0)
     throw new WinnowError('usage', {
       code: 'no-pool',
-      message: 'no pool is named',
-      expected: 'one or more files',
-      hint: 'Name the file to select from.',
+      message: 'no file of records is named',
+      expected: 'one or more files or globs',
+      hint: `For example: ${defaults.example}.`,
     })
   if (options.memoryLimit !== undefined && !/^\d+(\.\d+)?\s*([kmgt]i?)?b$/i.test(options.memoryLimit.trim()))
     throw new WinnowError('usage', {

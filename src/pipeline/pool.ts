@@ -2,7 +2,8 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Dataset } from '../dataset/dataset.ts'
-import { type Fault, formatFault } from '../errors.ts'
+import type { PoolRecord } from '../dataset/record.ts'
+import { type Fault, formatFault, WinnowError } from '../errors.ts'
 import { nanoVocabulary } from '../models/nano.ts'
 import { hashFile, type Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
@@ -165,28 +166,75 @@ export async function tokenisePool(
     ? { tokenizer: pretrained.tokenizer, hash: pretrained.tokenizer.hash }
     : await trainedTokenizer(context, dataset, pool)
   const { rows } = pool.facts
-  const result = await perform(context, {
+  const result = await perform<Json>(context, {
     name: 'tokens',
-    version: 1,
+    version: 2,
     inputs: { pool: pool.hash, tokenizer: hash },
     options: {},
     async execute(work, progress) {
       using writer = createTokenStore(work.path('tokens.bin'), { tokenizerHash: tokenizer.hash })
+      const encode = recordEncoder(tokenizer, context.options.onBadRow)
       for await (const { records } of dataset.batches({ signal: context.signal })) {
-        for (const { turns, file, line } of records) writer.append(tokenizer.encodeTurns(turns, { file, line }))
+        for (const record of records) writer.append(encode.tokens(record))
         progress({ fraction: writer.rows / rows, done: writer.tokens, unit: 'tokens' })
       }
       writer.finish()
-      return { outputs: [await work.record('tokens.bin')], value: { tokens: writer.tokens, labels: writer.labels } }
+      const value: TokenFacts = {
+        tokens: writer.tokens,
+        labels: writer.labels,
+        refused: encode.refused.slice(0, SHOWN),
+      }
+      if (encode.refused.length > 0) value.refusedCount = encode.refused.length
+      return { outputs: [await work.record('tokens.bin')], value: JSON.parse(JSON.stringify(value)) as Json }
     },
-    summary: ({ tokens, labels }) =>
-      `${tokens.toLocaleString('en')} tokens, ${labels.toLocaleString('en')} of them trained on`,
+    summary: (value) => {
+      const { tokens, labels } = value as unknown as TokenFacts
+      return `${tokens.toLocaleString('en')} tokens, ${labels.toLocaleString('en')} of them trained on`
+    },
   })
+  const { tokens, labels, refused, refusedCount = 0 } = result.value as unknown as TokenFacts
   await context.run.update({
-    counts: { tokens: result.value.tokens, labels: result.value.labels, vocabulary: tokenizer.vocabularySize },
+    counts: { tokens, labels, vocabulary: tokenizer.vocabularySize, refusedRows: refusedCount },
   })
+  if (refusedCount > 0)
+    notify(context, {
+      code: 'refused-rows',
+      message: `${refusedCount === 1 ? 'the model cannot write a row, which has no tokens and takes no part' : `the model cannot write ${refusedCount} rows, which have no tokens and take no part; the first`}: ${formatFault(refused[0]).replace(/\.$/, '')}`,
+      rows: refusedCount,
+    })
   const store = openTokenStore(context.run.path('tokens.bin'))
   return { tokenizer, store, hash: result.hash, [Symbol.dispose]: () => store[Symbol.dispose]() }
+}
+
+type TokenFacts = {
+  tokens: number
+  labels: number
+  /** The first rows that the tokenizer cannot write, and how many there are. */
+  refused: Fault[]
+  refusedCount?: number
+}
+
+/** Faults that are kept of all that were counted. */
+const SHOWN = 5
+
+/**
+ * Tokens of records. A row that the chat template refuses, or that it writes so that nobody can tell what is trained, ends the run, naming
+ * file and line; with `skip` it has no tokens, so that it has no loss and is never selected, and its fault is among `refused`.
+ */
+export function recordEncoder(tokenizer: Tokenizer, onBadRow: 'stop' | 'skip') {
+  const refused: Fault[] = []
+  return {
+    refused,
+    tokens({ turns, file, line }: PoolRecord): Uint32Array {
+      try {
+        return tokenizer.encodeTurns(turns, { file, line })
+      } catch (error) {
+        if (onBadRow === 'stop' || !(error instanceof WinnowError)) throw error
+        refused.push(error.fault)
+        return new Uint32Array()
+      }
+    },
+  }
 }
 
 async function trainedTokenizer(context: Context, dataset: Dataset, pool: Pool) {

@@ -100,9 +100,12 @@ function reportData(
             count: quarantined.length,
             shown: quarantined.slice(0, 5).map((row) => ({
               row,
-              reason: imported
-                ? `no loss was recorded at some checkpoint in ${imported.facts.file}`
-                : 'the prompt fills the window, so no trained token is left',
+              reason:
+                signals.tokens.data[row] === 0
+                  ? "the model's chat template refused it"
+                  : imported
+                    ? `no loss was recorded at some checkpoint in ${imported.facts.file}`
+                    : 'the prompt fills the window, so no trained token is left',
             })),
           },
     bad: pool.facts.badCount === 0 ? undefined : { count: pool.facts.badCount, shown: pool.facts.bad },

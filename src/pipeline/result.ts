@@ -21,6 +21,10 @@ export interface SelectPlan {
     epochs: number
     steps: number
     checkpoints: number
+    /** Parameters that are trained: all, or those of the adapters. */
+    trained: number
+    /** Of training, at least: 16 bytes a trained parameter, 4 a frozen one, and the activations of a pass. */
+    memoryBytes: number
   }
   /** Losses that were read from a file, so that no proxy is trained. */
   imported?: Omit<ImportedFacts, 'sha256' | 'used'>

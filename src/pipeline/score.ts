@@ -1,22 +1,14 @@
 /** `score`: how likely a model finds each record of a dataset, as one Parquet file. */
 
-import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
-import { type TableRows, writeTable } from '../dataset/columns.ts'
-import { openDataset } from '../dataset/dataset.ts'
+import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import type { Notice } from '../methods/method.ts'
-import type { FileRecord, Json } from '../runs/hash.ts'
-import type { OutputRecord } from '../runs/journal.ts'
-import { readNpy, writeNpy } from '../signals/npy.ts'
-import { TOKEN_MASK, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
-import { planBatches } from '../training/batches.ts'
-import { collate } from '../training/collate.ts'
-import type { TokenRows } from '../training/rows.ts'
-import { compileScorer, type Scorer } from '../training/scorer.ts'
+import { isRun } from '../runs/directory.ts'
+import type { Json } from '../runs/hash.ts'
 import { windowLabels } from '../training/trajectories.ts'
-import { type Context, openContext, perform } from './context.ts'
+import { openContext } from './context.ts'
+import { isOwnRun } from './earlier-run.ts'
 import { type ModelOptions, type ResolvedModelOptions, resolveModelOptions } from './model-options.ts'
 import { readPool, tokenisePool } from './pool.ts'
 import {
@@ -27,8 +19,8 @@ import {
   resolvePoolOptions,
 } from './pool-options.ts'
 import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
-import { scoringChunks } from './proxy.ts'
-import { isFile } from './selection.ts'
+import { everyToken, scoreParts } from './score-stage.ts'
+import { writeScores } from './score-table.ts'
 
 export interface ScoreOptions extends PoolOptions, ModelOptions {
   /** Parquet file. Default `<pool>.scores.parquet` in the working directory. */
@@ -63,11 +55,6 @@ export interface ScoreResult {
   stages: { name: string; seconds: number; cached: boolean }[]
 }
 
-/** Largest rows * length of a batch. */
-const TOKENS_PER_BATCH = 4096
-/** Tokens of a part: what a killed run computes again, at most. */
-const TOKENS_PER_PART = 2 ** 17
-
 /**
  * Scores every record of a pool under a pretrained model and writes a Parquet file with a row for each: `row`, `file`, `line`, `tokens` (inside
  * the window), `scored`, `nll` (mean, nats a token), `perplexity` = exp(nll), `cut` (some of it lies beyond the window); with `perToken`
@@ -80,13 +67,14 @@ export async function score(asked: ScoreOptions, pipeline: PipelineContext): Pro
   const { onEvent = () => {}, signal } = pipeline
   const resolved = resolveScoreOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
-  await checkOut(resolved)
+  // Before anything is downloaded, where it can be known.
+  if (!(await isRun(resolved.run))) await checkOut(resolved, dataset)
   await using pretrained = (await maybePretrained(resolved, { onEvent, signal })) as Pretrained
-  const options = withModel(resolved, pretrained)
-  const { maxLengthAsked: _, ...config } = options
+  const { maxLengthAsked: _, ...options } = withModel(resolved, pretrained)
+  await checkOut(options, dataset)
   const context = await openContext(
-    options,
-    JSON.parse(JSON.stringify({ ...config, command: 'winnow score' })),
+    { ...options, maxLengthAsked: resolved.maxLengthAsked },
+    JSON.parse(JSON.stringify(options)) as Record<string, Json>,
     pipeline,
   )
   await using run = context.run
@@ -100,11 +88,19 @@ export async function score(asked: ScoreOptions, pipeline: PipelineContext): Pro
     const places = async function* () {
       for await (const { records } of dataset.batches({ signal })) yield* records
     }
-    const record = await writeScores(context, { rows, labels, parts: scored.parts, places, hash: scored.hash })
+    const record = await writeScores(context, { rows, labels, parts: scored.parts, places })
     const count = labels.reduce((total, value) => total + value, 0)
     const read = rows.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
     const nll = scored.total / count
-    await run.update({ status: 'done', facts: { model: pretrained.files.source as unknown as Json, nll } })
+    await run.update({
+      status: 'done',
+      counts: { rows: rows.count, scored: count },
+      facts: {
+        model: { source: pretrained.files.source, hash: pretrained.hash } as unknown as Json,
+        nll: count === 0 ? null : nll,
+        output: { path: options.out, ...record },
+      },
+    })
     return {
       rows: rows.count,
       unscored: labels.reduce((total, value) => total + Number(value === 0), 0),
@@ -137,7 +133,11 @@ export function resolveScoreOptions(options: ScoreOptions): ResolvedScoreOptions
     })
   const { stem } = poolName(options.pool[0] ?? '')
   return {
-    ...resolvePoolOptions(options, { run: `${stem}.scores.winnow`, command: 'winnow score' }),
+    ...resolvePoolOptions(options, {
+      run: `${stem}.scores.winnow`,
+      command: 'winnow score',
+      example: 'winnow score pool.jsonl --proxy EleutherAI/pythia-70m-deduped',
+    }),
     ...resolveModelOptions(options),
     out: options.out ?? `${stem}.scores.parquet`,
     perToken: options.perToken ?? false,
@@ -146,7 +146,8 @@ export function resolveScoreOptions(options: ScoreOptions): ResolvedScoreOptions
 }
 
 /** Only Parquet is written. A file of that name is replaced only by the run that wrote it, or where asked to. */
-async function checkOut({ out, overwrite, run }: ResolvedScoreOptions): Promise<void> {
+async function checkOut(options: Omit<ResolvedScoreOptions, 'maxLengthAsked'>, { inputs }: Dataset): Promise<void> {
+  const { out, overwrite, run } = options
   if (!/\.parquet$/i.test(out))
     throw new WinnowError('usage', {
       code: 'unknown-output',
@@ -155,227 +156,9 @@ async function checkOut({ out, overwrite, run }: ResolvedScoreOptions): Promise<
       found: out,
       expected: 'a name that ends with .parquet',
     })
-  await checkOutput(out, { overwrite: overwrite || (await isFile(`${run}/manifest.json`)) })
-}
-
-/** Every token but the first of a row carries loss. */
-function everyToken(rows: TokenRows): TokenRows {
-  return {
-    count: rows.count,
-    lengths: rows.lengths,
-    labels: rows.lengths,
-    read: (row) => rows.read(row).map((token) => (token | TRAINED_BIT) >>> 0),
-  }
-}
-
-interface ScoredPart {
-  /** Rows [from, to). */
-  from: number
-  to: number
-  file: string
-}
-
-/** Consecutive rows of about TOKENS_PER_PART tokens. */
-function planParts({ count, lengths }: TokenRows, maxLength: number): { from: number; to: number }[] {
-  const parts: { from: number; to: number }[] = []
-  for (let from = 0; from < count; ) {
-    let [to, tokens] = [from, 0]
-    while (to < count && (to === from || tokens + Math.min(lengths[to], maxLength) <= TOKENS_PER_PART))
-      tokens += Math.min(lengths[to++], maxLength)
-    parts.push({ from, to })
-    from = to
-  }
-  return parts
-}
-
-interface Scoring {
-  rows: TokenRows
-  labels: Uint32Array
-  tokensHash: string
-  pretrained: Pretrained
-}
-
-async function scoreParts(context: Context<ResolvedScoreOptions>, { rows, labels, tokensHash, pretrained }: Scoring) {
-  const { options, run, device } = context
-  const { maxLength, allTokens } = options
-  const plan = planParts(rows, maxLength)
-  const files = (key: string) =>
-    plan.map(({ from, to }) => ({
-      from,
-      to,
-      file: `scores/${key.slice(0, 12)}/rows-${String(from).padStart(9, '0')}.npy`,
-    }))
-  const result = await perform(context, {
-    name: 'score',
-    version: 1,
-    inputs: { tokens: tokensHash, model: pretrained.hash },
-    options: {
-      maxLength,
-      allTokens,
-      tokensPerBatch: TOKENS_PER_BATCH,
-      device: device.name,
-      precision: options.precision,
-      onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
-    },
-    async execute(work, progress) {
-      const model = pretrained.model
-      const chunks = scoringChunks(Math.max(TOKENS_PER_BATCH, maxLength), model.vocabularySize)
-      const weights = await pretrained.weights()
-      await using scorer = disposable(await compileScorer({ model, weights, device, maxLength, scoringChunks: chunks }))
-      const all = rows.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
-      const outputs: OutputRecord[] = []
-      let [done, computed, total] = [0, 0, 0]
-      for (const { from, to, file } of files(work.key)) {
-        const kept = work.parts.find(({ part }) => part === file)?.outputs[0]
-        if (kept?.intact) {
-          outputs.push({ path: kept.path, size: kept.size, sha256: kept.sha256 })
-          for (const nll of readNpy(await readFile(work.path(file))).data) total += nll
-          for (let row = from; row < to; row++) done += Math.min(rows.lengths[row], maxLength)
-          continue
-        }
-        const nll = await scoreRange(scorer.value, rows, labels, { from, to, maxLength }, (tokens) => {
-          context.signal?.throwIfAborted()
-          done += tokens
-          computed += tokens
-          progress({ fraction: done / all, done: computed, unit: 'tokens' })
-        })
-        const bad = nll.findIndex((value) => !Number.isFinite(value))
-        if (bad >= 0) throw notFinite(rowOf(labels, from, bad), nll[bad])
-        for (const value of nll) total += value
-        const output = await work.write(file, writeNpy({ shape: [nll.length], data: nll }))
-        await work.finishPart(file, [output])
-        outputs.push(output)
-      }
-      return { outputs, value: { total } }
-    },
-    summary: ({ total }) => {
-      const count = labels.reduce((sum, value) => sum + value, 0)
-      return `${count.toLocaleString('en')} tokens, ${(total / count).toFixed(3)} nats a token, perplexity ${Math.exp(total / count).toFixed(2)}`
-    },
+  await checkOutput(out, {
+    overwrite: overwrite || (await isOwnRun(run, options, { output: out, file: out })),
+    // Scores are a table of their own whatever is read; a pool is never written over.
+    inputs: inputs.filter(({ kind }) => kind === 'parquet'),
   })
-  return { parts: files(result.key), total: result.value.total, hash: result.hash }
-}
-
-const disposable = (value: Scorer) => ({ value, [Symbol.asyncDispose]: () => value.release() })
-
-/** NLL of every label of rows [from, to), row by row. */
-async function scoreRange(
-  scorer: Scorer,
-  rows: TokenRows,
-  labels: Uint32Array,
-  { from, to, maxLength }: { from: number; to: number; maxLength: number },
-  onBatch: (tokens: number) => void,
-): Promise<Float32Array> {
-  const starts = new Map<number, number>()
-  let size = 0
-  for (let row = from; row < to; row++) {
-    starts.set(row, size)
-    size += labels[row]
-  }
-  const nll = new Float32Array(size)
-  const some = Uint32Array.from({ length: to - from }, (_, i) => from + i)
-  for (const batch of planBatches(rows.lengths, { tokensPerBatch: TOKENS_PER_BATCH, maxLength, rows: some }).batches) {
-    const collated = collate(rows, batch, maxLength, scorer.padding)
-    const found = await scorer.labelNll(collated)
-    let at = 0
-    batch.rows.forEach((row, i) => {
-      const count = collated.labelsPerRow[i]
-      nll.set(found.subarray(at, at + count), starts.get(row) as number)
-      at += count
-    })
-    onBatch(batch.rows.reduce((sum, row) => sum + Math.min(rows.lengths[row], maxLength), 0))
-  }
-  return nll
-}
-
-function rowOf(labels: Uint32Array, from: number, index: number): number {
-  let [row, end] = [from, labels[from]]
-  while (end <= index) end += labels[++row]
-  return row
-}
-
-function notFinite(row: number, found: number): WinnowError {
-  return new WinnowError('failure', {
-    code: 'not-finite',
-    message: `the model gives a token of row ${row} no finite loss`,
-    found: String(found),
-    expected: 'a finite number of nats',
-    hint: 'With --precision float16 numbers may overflow: use float32. Otherwise the weights are damaged or made for another precision.',
-  })
-}
-
-interface Written {
-  rows: TokenRows
-  labels: Uint32Array
-  parts: ScoredPart[]
-  places: () => AsyncIterable<{ file: string; line: number }>
-  hash: string
-}
-
-const COLUMNS = {
-  row: 'UINTEGER',
-  file: 'VARCHAR',
-  line: 'UINTEGER',
-  tokens: 'UINTEGER',
-  scored: 'UINTEGER',
-  nll: 'DOUBLE',
-  perplexity: 'DOUBLE',
-  cut: 'BOOLEAN',
-} as const
-const TOKEN_COLUMNS = { token_ids: 'UINTEGER[]', token_nll: 'FLOAT[]' } as const
-
-async function writeScores(
-  { run, options, ...context }: Context<ResolvedScoreOptions>,
-  { rows, labels, parts, places }: Written,
-): Promise<FileRecord> {
-  const { maxLength, perToken, memoryLimit, out } = options
-  const started = performance.now()
-  context.emit({ kind: 'stage-start', stage: 'write', resumedParts: 0 })
-  const pieces = async function* (): AsyncGenerator<TableRows> {
-    const place = places()[Symbol.asyncIterator]()
-    for (const { from, to, file } of parts) {
-      const nll = readNpy(await readFile(run.path(file))).data as Float32Array
-      const columns: unknown[][] = Object.keys(perToken ? { ...COLUMNS, ...TOKEN_COLUMNS } : COLUMNS).map(() => [])
-      let at = 0
-      for (let row = from; row < to; row++) {
-        const { value } = (await place.next()) as { value: { file: string; line: number } }
-        const own = nll.subarray(at, at + labels[row])
-        at += labels[row]
-        const mean = own.reduce((total, x) => total + x, 0) / own.length
-        const kept = Math.min(rows.lengths[row], maxLength)
-        const cells = [row, value.file, value.line, kept, own.length, mean, Math.exp(mean), rows.lengths[row] > kept]
-        const lists = perToken ? tokenLists(rows.read(row).subarray(0, kept), own) : []
-        ;[...cells, ...lists].forEach((cell, i) => {
-          columns[i].push(cell)
-        })
-      }
-      context.emit({
-        kind: 'stage-progress',
-        stage: 'write',
-        progress: { fraction: to / rows.count, done: to, unit: 'rows' },
-      })
-      yield columns
-    }
-  }
-  const types = perToken ? { ...COLUMNS, ...TOKEN_COLUMNS } : COLUMNS
-  const record = await writeTable(out, types, pieces(), memoryLimit)
-  const seconds = (performance.now() - started) / 1000
-  context.stages.push({ name: 'write', seconds, cached: false })
-  context.emit({
-    kind: 'stage-end',
-    stage: 'write',
-    cached: false,
-    seconds,
-    summary: `${rows.count.toLocaleString('en')} rows in ${basename(out)}`,
-  })
-  return record
-}
-
-/** Ids, and the NLL of each, NaN where it carries no loss. The first token is never predicted. */
-function tokenLists(tokens: Uint32Array, nll: Float32Array): [Uint32Array, Float32Array] {
-  let at = 0
-  const losses = Float32Array.from(tokens, (token, i) =>
-    i > 0 && (token & TRAINED_BIT) !== 0 ? nll[at++] : Number.NaN,
-  )
-  return [tokens.map((token) => token & TOKEN_MASK), losses]
 }

@@ -41,6 +41,8 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   const dataset = await openDataset(resolved.pool, resolved)
   const { trajectories: lossesAt } = resolved.signals
   const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
+  // Before anything is downloaded, where it can be known.
+  if (!(await isRun(resolved.run))) await mayWrite(resolved, dataset)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
   const ownOutput = await mayWrite(options, dataset)

@@ -45,11 +45,15 @@ export interface TokenSignal {
   shortest: number
 }
 
+/** Tokens of the shortest row that has any. */
+export const shortestRow = (lengths: Uint32Array, maxLength: number): number =>
+  lengths.reduce((least, length) => (length === 0 ? least : Math.min(least, length)), maxLength)
+
 /** Tokens of each row as training sees it: cut at the longest length. */
 export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
   const lengths = store.lengths.map((length) => Math.min(length, maxLength))
   const total = lengths.reduce((sum, length) => sum + length, 0)
-  const shortest = lengths.reduce((least, length) => Math.min(least, length), maxLength)
+  const shortest = shortestRow(lengths, maxLength)
   return { signal: signal('tokens', lengths, { provenance: { maxLength } }), total, shortest }
 }
 

@@ -1,7 +1,9 @@
 /** `train`: fine-tunes a model on a file and saves it in the Hugging Face layout. */
 
-import { join, resolve } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { openDataset } from '../dataset/dataset.ts'
+import { checkDirectory } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import { writeModelDirectory } from '../hub/saving.ts'
 import { openSafetensors } from '../hub/weights.ts'
@@ -9,10 +11,10 @@ import type { Notice } from '../methods/method.ts'
 import type { SavedFormat } from '../models/float-formats.ts'
 import { isRun } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
-import { readManifest } from '../runs/manifest.ts'
 import { planTrajectories, trainableRows } from '../training/trajectories.ts'
 import { type SavedAdapters, saveAdapters } from './adapters.ts'
 import { type Context, openContext } from './context.ts'
+import { isOwnRun } from './earlier-run.ts'
 import {
   type ModelOptions,
   type ResolvedModelOptions,
@@ -87,11 +89,13 @@ export async function train(asked: TrainOptions, pipeline: PipelineContext): Pro
   const { onEvent = () => {}, signal } = pipeline
   const resolved = resolveTrainOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
-  await checkOut(resolved)
+  // Before anything is downloaded, where it can be known.
+  if (!(await isRun(resolved.run))) await checkOut(resolved)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
   const { training, maxLengthAsked: _, ...rest } = options
   const config = JSON.parse(JSON.stringify({ ...rest, ...training })) as Record<string, Json>
+  await checkOut(options, { config, pretrained })
   const context = await openContext(options, config, pipeline)
   await using run = context.run
   try {
@@ -176,7 +180,11 @@ export function resolveTrainOptions(options: TrainOptions): ResolvedTrainOptions
   const { stem } = poolName(options.pool[0] ?? '')
   const model = resolveModelOptions(options)
   return {
-    ...resolvePoolOptions(options, { run: `${stem}.train.winnow`, command: 'winnow train' }),
+    ...resolvePoolOptions(options, {
+      run: `${stem}.train.winnow`,
+      command: 'winnow train',
+      example: 'winnow train pool.selected.jsonl --model HuggingFaceTB/SmolLM2-135M',
+    }),
     ...model,
     out: options.out ?? `${stem}.model`,
     checkpoints: wholeNumber(options.checkpoints, 10, '--checkpoints', 1),
@@ -185,20 +193,37 @@ export function resolveTrainOptions(options: TrainOptions): ResolvedTrainOptions
   }
 }
 
-/** A model that stands at `out` is replaced only where asked to, or by the run that saved it. */
-async function checkOut({ out, overwrite, run }: ResolvedTrainOptions): Promise<void> {
+interface OutputOf {
+  config: Record<string, Json>
+  pretrained?: Pretrained
+}
+
+/** A model that stands at `out` is replaced only where asked to, or by the run that saved it; the one that is read, never. */
+async function checkOut({ out, overwrite, run }: ResolvedTrainOptions, known?: OutputOf): Promise<void> {
+  await checkDirectory(out)
+  const base = known?.pretrained?.files.directory
+  if (base !== undefined && (await isSame(base, out)))
+    throw new WinnowError('usage', {
+      code: 'output-is-input',
+      message: 'the tuned model would replace the model that is read',
+      path: '--out',
+      file: out,
+      hint: 'Name another --out.',
+    })
   if (overwrite || !(await isFile(join(out, 'config.json')))) return
-  if (await isRun(run)) {
-    const { config } = await readManifest(join(run, 'manifest.json'))
-    if (typeof config.out === 'string' && resolve(config.out) === resolve(out)) return
-  }
-  throw new WinnowError('usage', {
+  if (known !== undefined && (await isOwnRun(run, known.config, { output: out }))) return
+  throw new WinnowError('input', {
     code: 'output-exists',
-    message: 'a model is there already',
+    message: 'a model is there already, and is left as it is',
     path: '--out',
     file: out,
     hint: 'Name another --out, or say --overwrite.',
   })
+}
+
+async function isSame(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([one, other].map((path) => stat(path).catch(() => undefined)))
+  return a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev
 }
 
 interface Saved {

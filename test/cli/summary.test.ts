@@ -63,7 +63,10 @@ it('a plan has rows, tokens, FLOPs, disk and time by stage, and says what is an 
     format: { name: 'messages', reason: '`messages` in 64 of the first 64 rows' },
     method: 's2l',
     device: 'cpu',
-    proxy: { name: 'nano', parameters: 5.3e6, vocabularySize: 4096, epochs: 1, steps: 40_000, checkpoints: 12 },
+    proxy: {
+      ...{ name: 'nano', parameters: 5.3e6, vocabularySize: 4096, epochs: 1, steps: 40_000, checkpoints: 12 },
+      ...{ trained: 5.3e6, memoryBytes: 2.1e8 },
+    },
     flops: { training: 9.9e15, scoring: 3.96e16, total: 4.95e16 },
     diskBytes: 1.4e9,
     seconds: [
@@ -83,6 +86,7 @@ Plan (nothing was written)
   method    s2l
   proxy     nano, 5.3 M parameters, vocabulary 4,096
   training  1 epoch, 40,000 steps, 12 checkpoints
+  memory    at least 210 MB to train: weights, gradients, moments, activations
   work      49.5 PFLOP: 9.9 PFLOP training, 39.6 PFLOP scoring
   disk      1.4 GB in pool.winnow
   time      about 25 h 1 min on cpu
