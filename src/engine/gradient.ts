@@ -42,7 +42,10 @@ export function pullback(output: Tensor, seed: Tensor, wanted: readonly Tensor[]
         )
       }
       const sum = upstream.get(tensor)
-      upstream.set(tensor, sum === undefined ? contribution : add(sum, contribution))
+      upstream.set(
+        tensor,
+        sum === undefined ? contribution : (contribution.node.addTo?.(sum) ?? add(sum, contribution)),
+      )
     })
   }
   return wanted.map((tensor) => upstream.get(tensor))

@@ -81,6 +81,8 @@ export async function compile(
     graphOptimizationLevel: 'all',
     intraOpNumThreads: Math.min(device.threads, MOST_THREADS),
     interOpNumThreads: 1,
+    // A pattern of memory is planned for each shape of batch: a second arrangement of all activations beside the first run's, twice the peak.
+    enableMemPattern: false,
     logSeverityLevel: 3,
     ...(device.name === 'webgpu'
       ? {

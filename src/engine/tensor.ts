@@ -36,6 +36,8 @@ export interface Node {
   interpret(values: readonly NdArray[], dims: Dims): NdArray[]
   /** Gradients with respect to the inputs, given those with respect to the outputs (undefined = zero). */
   gradient?(upstream: readonly (Tensor | undefined)[]): (Tensor | undefined)[]
+  /** This node's output added to `base`, where that is cheaper than making it first; else undefined. */
+  addTo?(base: Tensor): Tensor | undefined
   lower?(lowering: Lowering, inputs: readonly string[]): string[]
   /** Floating-point operations of one run, counted for matrix products only. */
   flops?(dims: Dims): number

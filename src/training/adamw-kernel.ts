@@ -1,7 +1,7 @@
 /**
  * AdamW over arrays in WebAssembly memory: one pass that reads a gradient and renews a parameter and its moments. ONNX Runtime would
- * take a pass over memory for each of a dozen operators. On 33.5 million parameters that is 300 ms, this is 40 on one thread
- * (docs/decisions/0010-optimiser-outside-the-graph.md).
+ * take a pass over memory for each of a dozen operators. On 33.5 million parameters that is 300 ms, this is 29 on one thread, 18 on two
+ * (docs/decisions/0014-optimiser-outside-the-graph.md).
  */
 
 import {

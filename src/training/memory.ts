@@ -1,39 +1,49 @@
 /** How much memory a training pass takes, from its graph. */
 
-import { shapeValue } from '../engine/shape.ts'
-import { reachable } from '../engine/tensor.ts'
+import { type Dims, shapeValue } from '../engine/shape.ts'
+import { reachable, type Tensor } from '../engine/tensor.ts'
 import type { LanguageModel } from '../models/model.ts'
 import { type GraphChoices, gradientGraph } from './graphs.ts'
 
-/** Values of [labels, vocabulary] that exist at a time: logits, their log-softmax, and its gradient. */
-const LOGIT_COPIES = 3
+/** Arrays of [labels, vocabulary] that exist at a time: logits and their softmax. */
+const LOGIT_COPIES = 2
 
 /**
- * Bytes of activations of one forward and backward pass: what the forward pass makes and the backward pass reads, and the logits of a
- * chunk. A lower bound of what the runtime takes beside weights, gradients and moments. O(nodes).
+ * Bytes of activations of one forward and backward pass: what the forward pass makes and the backward pass reads, or with `recompute` each
+ * layer's input and one layer's share of all that; and the logits of a chunk. What the runtime takes beside weights, gradients and
+ * moments is up to half as much again (docs/decisions/0014-optimiser-outside-the-graph.md). O(nodes).
  */
 export function activationBytes(
   model: LanguageModel,
   choices: GraphChoices,
   { rows, length, labels }: { rows: number; length: number; labels: number },
 ): number {
-  const dims = new Map([
+  const dims: Dims = new Map([
     ['batch', rows],
     ['length', length],
     ['labels', labels],
   ])
+  const kept = keptValues(model, choices, dims)
+  const layer = choices.recompute ? keptValues(model, { ...choices, recompute: false }, dims) / model.layers : 0
+  const logits = (LOGIT_COPIES * labels * model.vocabularySize) / (choices.chunks ?? 1)
+  return 4 * Math.round(kept + layer + logits)
+}
+
+/** Values of batch-sized tensors that forward nodes make and other nodes read. A reshape is no value of its own. */
+function keptValues(model: LanguageModel, choices: GraphChoices, dims: Dims): number {
   const outputs = gradientGraph(model, choices, false)
   const forward = new Set(reachable([outputs.loss]))
-  const kept = new Set(
-    reachable(Object.values(outputs))
-      .filter((node) => !forward.has(node))
-      .flatMap(({ inputs }) => inputs)
-      .filter(
-        ({ node, shape }) => forward.has(node) && node.name === undefined && shape.some((d) => typeof d === 'string'),
-      ),
-  )
-  let values = 0
-  for (const { shape } of kept) values += shapeValue(shape, dims).reduce((a, b) => a * b, 1)
-  values += (LOGIT_COPIES * labels * model.vocabularySize) / (choices.chunks ?? 1)
-  return 4 * values
+  const read = reachable(Object.values(outputs))
+    .filter((node) => !forward.has(node))
+    .flatMap(({ inputs }) => inputs)
+  const kept = new Set(read.filter(({ node }) => forward.has(node)).map(unshaped))
+  return [...kept]
+    .filter(({ node, shape }) => node.name === undefined && shape.some((dim) => typeof dim === 'string'))
+    .reduce((total, { shape }) => total + shapeValue(shape, dims).reduce((a, b) => a * b, 1), 0)
+}
+
+/** What a chain of reshapes was made from. */
+const unshaped = (tensor: Tensor): Tensor => {
+  const { operator, inputs } = tensor.node
+  return operator === 'reshape' ? unshaped(inputs[0]) : tensor
 }

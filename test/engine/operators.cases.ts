@@ -3,7 +3,7 @@
 import { gelu, relu } from '../../src/engine/operators/activation.ts'
 import { causalAttention, rotary } from '../../src/engine/operators/attention.ts'
 import * as elementwise from '../../src/engine/operators/elementwise.ts'
-import { firstRows, gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
+import { addRows, firstRows, gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
 import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
 import { tokenNll } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
@@ -191,6 +191,18 @@ export const cases: Case[] = [
     inputs: { a: { shape: ['batch', 3] }, at: { shape: ['batch'], below: 3 } },
     dims: { batch: 7 },
     build: ({ a, at }) => scatterRows(a, at, 4),
+  },
+  {
+    name: 'addRows with repeated rows',
+    inputs: { a: { shape: [4, 3] }, b: { shape: ['batch', 3] }, at: { shape: ['batch'], below: 3 } },
+    dims: { batch: 7 },
+    build: ({ a, b, at }) => addRows(a, b, at),
+  },
+  {
+    name: 'rows of a table that is used otherwise too',
+    inputs: { a: { shape: [5, 3] }, at: { shape: ['batch'], below: 5 } },
+    dims: { batch: 7 },
+    build: ({ a, at }) => matmul(gatherRows(a, at), a, { transposeB: true }),
   },
   {
     name: 'firstRows',

@@ -261,7 +261,7 @@ export function lowerGraph(
 /**
  * The nodes that nothing reads behind all others, latest first. ONNX Runtime runs a graph depth first from its last leaf: as emitted, that would be
  * the whole backward pass down to the first layer and only then the products that give the weights' gradients, with every activation and every
- * gradient of one kept until then. This way each layer's weights come with it (docs/decisions/0010-optimiser-outside-the-graph.md).
+ * gradient of one kept until then. This way each layer's weights come with it (docs/decisions/0014-optimiser-outside-the-graph.md).
  */
 function leavesLast(nodes: readonly OnnxNode[]): OnnxNode[] {
   const read = new Set(nodes.flatMap(valuesRead))

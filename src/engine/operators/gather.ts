@@ -47,17 +47,42 @@ export function scatterRows(updates: Tensor, indices: Tensor, n: Dim): Tensor {
       return [{ shape, data }]
     },
     gradient: ([upstream]) => [gatherRows(upstream as Tensor, indices), undefined],
+    addTo: (base) => (typeof n === 'number' ? addRows(base, updates, indices) : undefined),
     lower: (lowering, [values, at]) => {
       if (lowering.target === 'cpu' && typeof n === 'string' && typeof d === 'number')
         return [flatScatter(lowering, { values, at, n, d })]
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape([n, d])])
-      const column = lowering.node('Unsqueeze', [lowering.node('Cast', [at], { to: 7 }), lowering.int64([1])])
-      // On cpu ScatterND loses updates of repeated rows when it has two threads; ScatterElements has one and adds in order.
-      if (lowering.target === 'gpu') return [lowering.node('ScatterND', [zeros, column, values], { reduction: 'add' })]
-      const everywhere = lowering.node('Expand', [column, lowering.node('Shape', [values])])
-      return [lowering.node('ScatterElements', [zeros, everywhere, values], { axis: 0, reduction: 'add' })]
+      return [scatterAdd(lowering, zeros, values, at)]
     },
   })[0]
+}
+
+/** base [n, d] with updates [m, d] added at rows `indices` [m], in order. */
+export function addRows(base: Tensor, updates: Tensor, indices: Tensor): Tensor {
+  return apply({
+    operator: 'addRows',
+    inputs: [base, updates, indices],
+    types: [{ shape: base.shape, dtype: base.dtype }],
+    interpret: ([table, values, at]) => {
+      const width = table.shape[1]
+      const data = table.data.slice()
+      at.data.forEach((row, i) => {
+        for (let j = 0; j < width; j++) data[row * width + j] += values.data[i * width + j]
+      })
+      return [{ shape: table.shape, data }]
+    },
+    gradient: ([upstream]) => [upstream, gatherRows(upstream as Tensor, indices), undefined],
+    lower: (lowering, [table, values, at]) => [scatterAdd(lowering, table, values, at)],
+  })[0]
+}
+
+/** Lowers table [n, d] with values [m, d] added at rows `at` [m] (int32). */
+export function scatterAdd(lowering: Lowering, table: string, values: string, at: string): string {
+  const column = lowering.node('Unsqueeze', [lowering.node('Cast', [at], { to: 7 }), lowering.int64([1])])
+  // On cpu ScatterND loses updates of repeated rows when it has two threads; ScatterElements has one and adds in order.
+  if (lowering.target === 'gpu') return lowering.node('ScatterND', [table, column, values], { reduction: 'add' })
+  const everywhere = lowering.node('Expand', [column, lowering.node('Shape', [values])])
+  return lowering.node('ScatterElements', [table, everywhere, values], { axis: 0, reduction: 'add' })
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Lowering } from '../onnx/lowering.ts'
 import { dimValue, formatShape, product } from '../shape.ts'
 import { apply, type NdArray, type Tensor } from '../tensor.ts'
 import { multiply } from './elementwise.ts'
+import { scatterAdd } from './gather.ts'
 import { logSoftmax, scan } from './loss.ts'
 
 /**
@@ -41,6 +42,9 @@ export function weightedNll(hidden: Tensor, weight: Tensor, targets: Tensor, wei
       return [scaled(dH), scaled(dW), undefined, undefined]
     },
     lower: (lowering, [h, w, t, u]) => {
+      // The ones of onehot stand apart, as rows of [m, d] and not in a copy of [m, v]: float32 keeps the difference as well either way, half
+      // precision would not.
+      const sparse = lowering.target === 'cpu'
       const one = (inner: Lowering, rows: string, wanted: string, share: string) => {
         const at = inner.node('Unsqueeze', [wanted, inner.int64([1])])
         const column = inner.node('Unsqueeze', [share, inner.int64([1])])
@@ -50,20 +54,27 @@ export function weightedNll(hidden: Tensor, weight: Tensor, targets: Tensor, wei
         // logsumexp = max logit - log(max p), which no small p makes inexact; a maximum is cheaper than the exponentials of a log-softmax.
         const picked = inner.node('GatherElements', [logits, at], { axis: 1 })
         const nll = inner.node('Sub', [inner.node('Sub', [peak(logits), picked]), inner.node('Log', [peak(p)])])
+        // Scaling rows of [m, d] is cheaper than of [m, v].
+        const scaled = inner.node('Mul', [rows, column])
+        const terms = inner.node('Mul', [nll, column])
+        if (sparse) {
+          const dRows = inner.node('Sub', [
+            inner.matmul(p, w, { rank: 2 }),
+            inner.node('Gather', [w, wanted], { axis: 0 }),
+          ])
+          return { terms, dH: inner.node('Mul', [dRows, column]), D: p, scaled }
+        }
         const minusOne = inner.node('Expand', [inner.scalar(-1), inner.node('Shape', [at])])
         const D = inner.node('ScatterElements', [p, at, minusOne], { axis: 1, reduction: 'add' })
-        // Scaling rows of [m, d] is cheaper than of [m, v].
-        return {
-          terms: inner.node('Mul', [nll, column]),
-          dH: inner.node('Mul', [inner.matmul(D, w, { rank: 2 }), column]),
-          D,
-          scaled: inner.node('Mul', [rows, column]),
-        }
+        return { terms, dH: inner.node('Mul', [inner.matmul(D, w, { rank: 2 }), column]), D, scaled }
       }
+      /** What the targets' ones take from the gradient of W. */
+      const withTargets = (dW: string, scaled: string) =>
+        sparse ? scatterAdd(lowering, dW, lowering.node('Neg', [scaled]), t) : dW
       const total = (terms: string) => lowering.node('ReduceSum', [terms], { keepdims: 0 })
       if (chunks === 1) {
         const { terms, dH, D, scaled } = one(lowering, h, t, u)
-        return [total(terms), dH, lowering.matmul(D, scaled, { rank: 2, transposeA: true })]
+        return [total(terms), dH, withTargets(lowering.matmul(D, scaled, { rank: 2, transposeA: true }), scaled)]
       }
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape(weight.shape)])
       const [dW, terms, dH] = scan(lowering, {
@@ -80,7 +91,8 @@ export function weightedNll(hidden: Tensor, weight: Tensor, targets: Tensor, wei
           return [inner.addProduct(D, scaled, sum), terms, dH]
         },
       })
-      return [total(terms), lowering.node('Reshape', [dH, lowering.int64([-1, d as number])]), dW]
+      const all = lowering.node('Mul', [h, lowering.node('Unsqueeze', [u, lowering.int64([1])])])
+      return [total(terms), lowering.node('Reshape', [dH, lowering.int64([-1, d as number])]), withTargets(dW, all)]
     },
     flops: (dims) => 3 * 2 * dimValue(product([m, d, v]), dims),
   })
