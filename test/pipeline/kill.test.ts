@@ -4,13 +4,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { CHAT_TEMPLATE, tinyModel } from './models.ts'
 import { directory, poolLines, writePool } from './pools.ts'
 
-const child = fileURLToPath(new URL('./select-child.ts', import.meta.url))
+const child = fileURLToPath(new URL('./pipeline-child.ts', import.meta.url))
 const execute = promisify(execFile)
 
-async function run(options: object, stop?: object): Promise<string | undefined> {
-  const given = [child, JSON.stringify(options), ...(stop ? [JSON.stringify(stop)] : [])]
+async function run(command: string, options: object, stop?: object): Promise<string | undefined> {
+  const given = [child, command, JSON.stringify(options), ...(stop ? [JSON.stringify(stop)] : [])]
   return execute(process.execPath, given).then(
     () => undefined,
     (error: { signal?: string; stderr: string }) => error.signal ?? error.stderr,
@@ -18,9 +19,10 @@ async function run(options: object, stop?: object): Promise<string | undefined> 
 }
 
 /** Files of a run by name, but for those that hold times: the journal, the manifest, the page. */
-function files(folder: string, prefix = ''): Record<string, string> {
+function files(folder: string, prefix = '', wanted?: (entry: string) => boolean): Record<string, string> {
   const found: Record<string, string> = {}
   for (const name of readdirSync(folder)) {
+    if (wanted?.(name) === false) continue
     if (['journal.jsonl', 'manifest.json', 'report.html', 'lock'].includes(name)) continue
     const path = join(folder, name)
     if (statSync(path).isDirectory()) Object.assign(found, files(path, `${prefix}${name}/`))
@@ -38,7 +40,6 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
     run: join(home, `${name}.run`),
     out: join(home, `${name}.jsonl`),
   })
-  expect(await run(options('whole'))).toBeUndefined()
 
   const kills = [
     { stage: 'read', kind: 'stage-start', count: 1 },
@@ -52,7 +53,7 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
     { stage: 'trajectories', kind: 'stage-progress', count: 20 },
     { stage: 'trajectories', kind: 'stage-progress', count: 31 },
     // Between the files of a checkpoint, before they are recorded.
-    { file: '.npy' },
+    { file: '[.]npy' },
     { stage: 'trajectories', kind: 'stage-end', count: 1 },
     { stage: 'clusters', kind: 'stage-start', count: 1 },
     { stage: 'select', kind: 'stage-start', count: 1 },
@@ -61,11 +62,102 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
     { stage: 'report', kind: 'stage-start', count: 1 },
     { stage: 'report', kind: 'stage-end', count: 1 },
   ]
-  for (const kill of kills) expect(await run(options('killed'), kill), JSON.stringify(kill)).toBe('SIGKILL')
-  expect(await run(options('killed'))).toBeUndefined()
-
-  expect(readFileSync(join(home, 'killed.jsonl'))).toEqual(readFileSync(join(home, 'whole.jsonl')))
-  const [whole, killed] = [files(join(home, 'whole.run')), files(join(home, 'killed.run'))]
-  expect(Object.keys(killed).sort()).toEqual(Object.keys(whole).sort())
-  for (const name of Object.keys(whole)) expect(killed[name] === whole[name], name).toBe(true)
+  await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
 }, 300_000)
+
+interface Killed {
+  command: 'select' | 'score' | 'train'
+  /** Of a run by its name. */
+  options: (name: string) => object
+  kills: object[]
+  /** Where its output is, by its name. */
+  out: (name: string) => string
+}
+
+/** One run undisturbed, another killed at each of these places and started again: the same files. */
+async function expectSame(home: string, { command, options, kills, out }: Killed): Promise<void> {
+  expect(await run(command, options('whole'))).toBeUndefined()
+  for (const kill of kills) expect(await run(command, options('killed'), kill), JSON.stringify(kill)).toBe('SIGKILL')
+  expect(await run(command, options('killed'))).toBeUndefined()
+  const of = (name: string) => ({
+    ...files(join(home, `${name}.run`)),
+    ...files(home, 'out/', (entry) => entry === out(name)),
+  })
+  const [whole, killed] = [of('whole'), of('killed')]
+  expect(Object.keys(whole).some((name) => name.startsWith(`out/${out('whole')}`))).toBe(true)
+  const names = (found: object) => Object.keys(found).map((name) => name.replace(/^out\/(whole|killed)/, 'out/'))
+  expect(names(killed).sort()).toEqual(names(whole).sort())
+  for (const name of Object.keys(whole))
+    expect(killed[name.replace('out/whole', 'out/killed')] === whole[name], name).toBe(true)
+}
+
+it('a pretrained proxy killed in training and between the files of its checkpoints goes on to the same bytes', async () => {
+  const home = directory()
+  writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 16, gsm8k: 2 }))
+  const proxy = tinyModel(join(home, 'model'), { config: { max_position_embeddings: 160 } })
+  const options = (name: string) => ({
+    ...{ pool: [join(home, 'pool.jsonl')], budget: '30%', proxy, epochs: 2, learningRate: 1e-3, threads: 1 },
+    ...{ methodOptions: { checkpoints: 3 }, run: join(home, `${name}.run`), out: join(home, `${name}.jsonl`) },
+  })
+  const kills = [
+    { stage: 'model', kind: 'stage-end', count: 1 },
+    { stage: 'trajectories', kind: 'stage-start', count: 1 },
+    { stage: 'trajectories', kind: 'stage-progress', count: 2 },
+    // Losses are there, weights are not; weights are there, moments are not; both are there and not recorded.
+    { file: '[.]npy' },
+    { file: 'step-[0-9]+[.]safetensors' },
+    { file: '[.]optimiser[.]safetensors' },
+    { stage: 'trajectories', kind: 'stage-end', count: 1 },
+    { stage: 'write', kind: 'stage-start', count: 1 },
+  ]
+  await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
+}, 120_000)
+
+it('scoring goes on after the last finished part, to the same Parquet file', async () => {
+  const home = directory()
+  const story = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the park. '
+  const lines = Array.from({ length: 420 }, (_, i) => JSON.stringify({ text: `${i}. ${story.repeat(10 + (i % 5))}` }))
+  writePool(join(home, 'pool.jsonl'), lines)
+  const proxy = tinyModel(join(home, 'model'), { config: { max_position_embeddings: 512 } })
+  const options = (name: string) => ({
+    ...{ pool: [join(home, 'pool.jsonl')], proxy, perToken: true, threads: 1 },
+    ...{ run: join(home, `${name}.run`), out: join(home, `${name}.parquet`) },
+  })
+  const kills = [
+    { stage: 'score', kind: 'stage-progress', count: 1 },
+    // In the second part, whose first is kept; and as its file appears, before it is recorded.
+    { stage: 'score', kind: 'stage-progress', count: 20 },
+    { file: '[.]npy' },
+    { stage: 'write', kind: 'stage-progress', count: 1 },
+    { stage: 'write', kind: 'stage-end', count: 1 },
+  ]
+  await expectSame(home, { command: 'score', options, kills, out: (name) => `${name}.parquet` })
+  const parts = Object.keys(files(join(home, 'whole.run'))).filter((name) => name.startsWith('scores/'))
+  expect(parts).toHaveLength(3)
+}, 120_000)
+
+it('fine-tuning goes on after the last checkpoint, to the same model', async () => {
+  const home = directory()
+  const chat = (i: number) => [
+    { role: 'user', content: `What is ${i} and ${i + 1}?` },
+    { role: 'assistant', content: `It is ${2 * i + 1}, said Lily${' and smiled'.repeat(i % 4)}.` },
+  ]
+  writePool(
+    join(home, 'chats.jsonl'),
+    Array.from({ length: 24 }, (_, i) => JSON.stringify({ messages: chat(i) })),
+  )
+  const proxy = tinyModel(join(home, 'model'), { template: CHAT_TEMPLATE })
+  const options = (name: string) => ({
+    ...{ pool: [join(home, 'chats.jsonl')], proxy, epochs: 2, learningRate: 1e-3, threads: 1, checkpoints: 3, lora: 4 },
+    ...{ run: join(home, `${name}.run`), out: join(home, `${name}.tuned`) },
+  })
+  const kills = [
+    { stage: 'train', kind: 'stage-start', count: 1 },
+    { stage: 'train', kind: 'stage-progress', count: 3 },
+    { file: '[.]optimiser[.]safetensors' },
+    { stage: 'train', kind: 'stage-end', count: 1 },
+    { stage: 'save', kind: 'stage-start', count: 1 },
+    { stage: 'save', kind: 'stage-end', count: 1 },
+  ]
+  await expectSame(home, { command: 'train', options, kills, out: (name) => `${name}.tuned` })
+}, 120_000)
