@@ -8,8 +8,8 @@ const OUT_OF_MEMORY = [
   /Failed to allocate memory for requested buffer of size (\d+)/,
   /std::bad_alloc|bad allocation/,
   /out of memory|OUT_OF_(?:HOST|DEVICE)_MEMORY|E_OUTOFMEMORY/i,
-  // V8, for a result's array.
-  /Array buffer allocation failed|Invalid typed array length/,
+  // V8, for arrays and for the optimiser's memory.
+  /Array buffer allocation failed|could not allocate memory/,
   // Dawn: the buffer could not be made, which only its use reports.
   /\[Invalid Buffer[^\]]*\] is invalid due to a previous error/,
   // ONNX Runtime on webgpu cuts a large tensor into bindings, of which there are not enough.

@@ -44,7 +44,7 @@ interface Place {
 /**
  * Allocates state for `parameters`: 16 bytes a parameter. Threads share the work of a step, not its result: the same bits for any number.
  *
- * @throws {WinnowError} `parameter-too-large`: one parameter's four arrays do not fit a memory of 4 GiB.
+ * @throws {WinnowError} `parameter-too-large`: one parameter's four arrays do not fit a memory of 4 GiB; `out-of-memory`.
  */
 export async function hostOptimiser(
   parameters: readonly Parameter[],
@@ -59,7 +59,7 @@ export async function hostOptimiser(
   const banks = await Promise.all(
     bankBytes.map(async (bytes) => {
       const pages = Math.ceil(bytes / PAGE)
-      const memory: WasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
+      const memory = allocate(pages, shared)
       return { memory, module: await adamwModule(pages, shared) }
     }),
   )
@@ -122,6 +122,23 @@ export async function hostOptimiser(
     async release() {
       await crew?.[Symbol.asyncDispose]()
     },
+  }
+}
+
+function allocate(pages: number, shared: boolean): WasmMemory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared })
+  } catch (error) {
+    throw new WinnowError(
+      'failure',
+      {
+        code: 'out-of-memory',
+        message: 'there is not enough memory for the parameters, their gradients and moments',
+        found: `${pages * PAGE} bytes asked for at once`,
+        hint: 'Train low-rank adapters instead (--lora 16), or a smaller model.',
+      },
+      { cause: error },
+    )
   }
 }
 

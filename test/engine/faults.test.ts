@@ -40,6 +40,7 @@ describe('errors of a runtime', () => {
     'vkAllocateMemory failed with VK_ERROR_OUT_OF_DEVICE_MEMORY',
     'WebGPU validation failed. [Invalid Buffer (unlabeled)] is invalid due to a previous error.\n - While validating entries[2]',
     'Array buffer allocation failed',
+    'WebAssembly.Memory(): could not allocate memory',
   ])('mean that memory ran out: %s', (text) => {
     expect(isOutOfMemory(new Error(text))).toBe(true)
     expect(runtimeError(new Error(text), 'webgpu')).toMatchObject({

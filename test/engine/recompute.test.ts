@@ -5,7 +5,6 @@ import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common'
 import { describe, expect, it } from 'vitest'
 import { gradients } from '../../src/engine/gradient.ts'
 import { interpret } from '../../src/engine/interpreter.ts'
-import { lowerGraph } from '../../src/engine/onnx/lowering.ts'
 import { exp, multiply, scale } from '../../src/engine/operators/elementwise.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
 import { sum } from '../../src/engine/operators/reduce.ts'
@@ -108,14 +107,5 @@ describe('the gradient of a weight', () => {
     // Two products a layer side by side, then the elementwise part of the layer below.
     expect(gaps.filter((gap) => gap > 1)).toHaveLength(LAYERS - 1)
     expect(gaps.at(-1)).toBeGreaterThan(1)
-  })
-})
-
-describe('half-precision products', () => {
-  it('cast their factors once each, and the product back', () => {
-    const w = input('w', [d, d])
-    const y = matmul(matmul(input('x', ['n', d]), w), w)
-    const casts = lowerGraph({ y }, 'gpu', 'float16').nodes.filter(({ operator }) => operator === 'Cast')
-    expect(casts.map(({ attributes }) => attributes.to)).toEqual([10, 10, 1, 10, 1])
   })
 })

@@ -141,10 +141,14 @@ export class Lowering {
     if (this.precision === 'float32') return this.product(a, b, options)
     const { alpha = 1, bias, ...shape } = options
     if (bias !== undefined) return this.node('Add', [this.matmul(a, b, { ...shape, alpha }), bias])
-    const half = (name: string) =>
-      this.once(`half ${name}`, () => this.node('Cast', [name], { to: CAST[this.precision] }))
-    const result = this.node('Cast', [this.product(half(a), half(b), shape)], { to: CAST.float32 })
+    const result = this.node('Cast', [this.product(this.factor(a), this.factor(b), shape)], { to: CAST.float32 })
     return alpha === 1 ? result : this.node('Mul', [result, this.scalar(alpha)])
+  }
+
+  /** A value in the precision of products, cast once for this graph and the bodies in it that come after. */
+  factor(name: string): string {
+    if (this.precision === 'float32') return name
+    return this.once(`factor ${name}`, () => this.node('Cast', [name], { to: CAST[this.precision] }))
   }
 
   /** A^T B + C for matrices A [k, m], B [k, n], C [m, n]. */

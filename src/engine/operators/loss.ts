@@ -43,6 +43,8 @@ export function tokenNll(hidden: Tensor, weight: Tensor, targets: Tensor, chunks
         return inner.node('Neg', [inner.node('Squeeze', [picked, inner.int64([1])])])
       }
       if (chunks === 1) return [forward(lowering, h, t)]
+      // Before the body, which would cast it for each chunk.
+      lowering.factor(w)
       const scanned = scan(lowering, {
         chunks,
         state: [],

@@ -76,6 +76,8 @@ export function weightedNll(hidden: Tensor, weight: Tensor, targets: Tensor, wei
         const { terms, dH, D, scaled } = one(lowering, h, t, u)
         return [total(terms), dH, withTargets(lowering.matmul(D, scaled, { rank: 2, transposeA: true }), scaled)]
       }
+      // Before the body, which would cast it for each chunk.
+      lowering.factor(w)
       const zeros = lowering.node('Expand', [lowering.scalar(0), lowering.shape(weight.shape)])
       const [dW, terms, dH] = scan(lowering, {
         chunks,
