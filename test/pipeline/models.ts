@@ -28,6 +28,20 @@ const CONFIG = {
   eos_token_id: 2,
 }
 
+/** In its place, a GPT-2 of the same size: `config` of a `TinyModel`. */
+export const GPT2 = {
+  architectures: ['GPT2LMHeadModel'],
+  model_type: 'gpt2',
+  n_embd: 32,
+  n_inner: 64,
+  n_layer: 2,
+  n_head: 4,
+  n_positions: 128,
+  activation_function: 'gelu_new',
+  layer_norm_epsilon: 1e-5,
+  tie_word_embeddings: false,
+}
+
 /** Writes turns as `user: …` and `assistant: …</s>`, and refuses conversations that say "unspeakable". */
 export const CHAT_TEMPLATE = `{{ bos_token }}{% for message in messages %}{% if 'unspeakable' in message['content'] %}{{ raise_exception('That is not to be said') }}{% endif %}{{ message['role'] + ': ' + message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
 
