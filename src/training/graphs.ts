@@ -38,14 +38,18 @@ export function scoringGraph(model: LanguageModel, choices: GraphChoices): { nll
   return { nll: tokenNll(hidden, output, targets(), scoringChunks) }
 }
 
-/**
- * `loss` = sum of `labelWeights` times NLL, and `gradient/<name>` of every trained parameter; with `accumulate`, added to the inputs
- * `sum/<name>`.
- */
+export interface GradientForm {
+  /** Gradients are added to the inputs `sum/<name>`. */
+  accumulate?: boolean
+  /** The gradient of a table that is only looked up comes as `rows/<name>` [batch*length, d]: one row for each token, to be added up. */
+  rows?: boolean
+}
+
+/** `loss` = sum of `labelWeights` times NLL, and `gradient/<name>` (or `rows/<name>`) of every trained parameter. */
 export function gradientGraph(
   model: LanguageModel,
   choices: GraphChoices,
-  accumulate: boolean,
+  { accumulate = false, rows = false }: GradientForm = {},
 ): Record<string, Tensor> {
   const { chunks, maxLength, lora, recompute } = choices
   const adapters = lora && loraAdapters(model, lora)
@@ -62,7 +66,17 @@ export function gradientGraph(
   const found = gradients(loss, values)
   const outputs: Record<string, Tensor> = { loss }
   trained.forEach(({ name, shape }, i) => {
-    outputs[`gradient/${name}`] = accumulate ? add(input(`sum/${name}`, shape), found[i]) : found[i]
+    const looked = rows ? lookedUp(found[i]) : undefined
+    if (looked !== undefined) outputs[`rows/${name}`] = looked
+    else outputs[`gradient/${name}`] = accumulate ? add(input(`sum/${name}`, shape), found[i]) : found[i]
   })
   return outputs
+}
+
+/** The rows of a gradient that is nothing but rows of zeros with them added where the tokens are. */
+function lookedUp({ node }: Tensor): Tensor | undefined {
+  if (node.operator !== 'scatterRows') return undefined
+  const [updates, indices] = node.inputs
+  const from = indices.node.operator === 'reshape' ? indices.node.inputs[0] : indices
+  return from.node.name === 'tokens' ? updates : undefined
 }

@@ -90,10 +90,31 @@ export async function hostOptimiser(
   const map = (kind: Kind): TensorMap =>
     new Map(places.map((place) => [place.parameter.name, { shape: place.parameter.shape, data: view(place, kind) }]))
 
+  /** Tokens whose rows are not zero in the gradient of a table that is only looked up. */
+  const touched = new Map<string, Int32Array[]>()
+  const addRows = (place: Place, rows: Float32Array, { tokens, first }: { tokens: Int32Array; first: boolean }) => {
+    const { name, shape } = place.parameter
+    const [width, gradient] = [shape[1], view(place, 'gradients')]
+    const before = touched.get(name) ?? []
+    if (first) {
+      for (const pass of before) for (const token of pass) gradient.fill(0, token * width, (token + 1) * width)
+      before.length = 0
+    }
+    tokens.forEach((token, i) => {
+      for (let j = 0, at = token * width, from = i * width; j < width; j++) gradient[at + j] += rows[from + j]
+    })
+    touched.set(name, [...before, tokens])
+  }
+
   return {
     parameters: () => parameterTensors,
     gradients: () => gradientTensors,
-    keep: () => {},
+    keep(results, pass) {
+      for (const place of places) {
+        const rows = results[`rows/${place.parameter.name}`]
+        if (rows !== undefined) addRows(place, rows.data as Float32Array, pass)
+      }
+    },
     async norm() {
       await run('squares')
       let sum = 0

@@ -31,7 +31,7 @@ export function activationBytes(
 
 /** Values of batch-sized tensors that forward nodes make and other nodes read. A reshape is no value of its own. */
 function keptValues(model: LanguageModel, choices: GraphChoices, dims: Dims): number {
-  const outputs = gradientGraph(model, choices, false)
+  const outputs = gradientGraph(model, choices, { rows: true })
   const forward = new Set(reachable([outputs.loss]))
   const read = reachable(Object.values(outputs))
     .filter((node) => !forward.has(node))

@@ -11,8 +11,11 @@ export interface Optimiser {
   parameters(): Record<string, OrtTensor>
   /** Gradients `gradient/<name>`: where the next pass must write them, and, once `keep` has seen them, their values. */
   gradients(): Record<string, OrtTensor> | undefined
-  /** Takes a pass's results: on a device its gradients stay there until the step. */
-  keep(results: Record<string, OrtTensor>): void
+  /**
+   * Takes the results of a pass over these tokens, the first of a step or a further one: on a device its gradients stay there until the
+   * step; in the machine's memory rows of looked-up tables (`rows/<name>`) are added up.
+   */
+  keep(results: Record<string, OrtTensor>, pass: { tokens: Int32Array; first: boolean }): void
   /** Euclidean norm of all gradients. */
   norm(): Promise<number>
   update(scalars: AdamWScalars): Promise<void>

@@ -70,7 +70,7 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
   const onHost = device.name !== 'webgpu'
   const optimiser = onHost ? await hostOptimiser(parameters, ort, options) : await deviceOptimiser(parameters, device)
   const kept = { keep: parameters.map(({ name }) => `gradient/${name}`) }
-  const training = await compile(gradientGraph(model, options, false), device, kept)
+  const training = await compile(gradientGraph(model, options, { rows: onHost }), device, kept)
   const scoring = await compile(scoringGraph(model, options), device)
   // Most runs never cut a batch into parts.
   let accumulating: Executable | undefined
@@ -80,7 +80,8 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
 
   const weights = () => ({ ...frozen?.tensors, ...optimiser.parameters() })
   const pass = async (part: Collated, first: boolean, labels: number) => {
-    if (!first) accumulating ??= await compile(gradientGraph(model, options, true), device, kept)
+    if (!first)
+      accumulating ??= await compile(gradientGraph(model, options, { rows: onHost, accumulate: true }), device, kept)
     const executable = first ? training : (accumulating as Executable)
     const used = part.labelsPerRow.reduce((a, b) => a + b, 0)
     const labelWeights = new Float32Array(part.positions.length).fill(scale / labels, 0, used)
@@ -99,7 +100,7 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
       labelWeights: new ort.Tensor('float32', labelWeights, [labelWeights.length]) as OrtTensor,
     }
     const results = await executable.run(feeds, onHost ? optimiser.gradients() : undefined)
-    optimiser.keep(results)
+    optimiser.keep(results, { tokens: part.tokens, first })
     return (results.loss.data as Float32Array)[0]
   }
 

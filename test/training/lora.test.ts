@@ -95,7 +95,7 @@ describe.each(variants)('adapters of %s against PEFT', (variant) => {
   })
 
   it('have the gradients of finite differences', () => {
-    const outputs = gradientGraph(model, { lora }, false)
+    const outputs = gradientGraph(model, { lora })
     const labels = batch.positions.length
     const array = (shape: readonly number[], data: ArrayLike<number>): NdArray => ({
       shape,

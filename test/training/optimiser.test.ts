@@ -63,7 +63,7 @@ async function stepped(optimiser: Optimiser, given?: number[]) {
     )
     for (const [name, tensor] of Object.entries(optimiser.gradients() ?? {}))
       (tensor.data as Float32Array).set(passed[name].data as Float32Array)
-    optimiser.keep(passed as never)
+    optimiser.keep(passed as never, { tokens: new Int32Array(), first: true })
     norms.push(await optimiser.norm())
     await optimiser.update(adamwScalars({ step, rate: 1e-2, norm: (given ?? norms)[step - 1] }, adamw))
   }
@@ -147,6 +147,32 @@ describe('the AdamW kernel', () => {
     // `square` needs 32 KiB and a little, so that it lies in a memory of its own.
     const spread = await host({ bankBytes: 33_000, count })
     expect(spread).toEqual(await host())
+  })
+
+  it('adds up the rows of a looked-up table by token, pass by pass, from zeros at each step', async () => {
+    const optimiser = await hostOptimiser(parameters, cpu.ort)
+    const gradient = optimiser.gradients()!['gradient/square'].data as Float32Array
+    const pass = (tokens: number[], value: number, first: boolean) => {
+      const rows = new cpu.ort.Tensor('float32', new Float32Array(64 * tokens.length).fill(value), [tokens.length, 64])
+      optimiser.keep({ 'rows/square': rows } as never, { tokens: Int32Array.from(tokens), first })
+    }
+    const rowsOf = (token: number) => [gradient[64 * token], gradient[64 * token + 63]]
+    pass([3, 5, 3], 1, true)
+    pass([5, 31], 10, false)
+    expect([3, 5, 31, 4].map(rowsOf)).toEqual([
+      [2, 2],
+      [11, 11],
+      [10, 10],
+      [0, 0],
+    ])
+    pass([5], 7, true)
+    expect([3, 5, 31].map(rowsOf)).toEqual([
+      [0, 0],
+      [7, 7],
+      [0, 0],
+    ])
+    expect(await optimiser.norm()).toBeCloseTo(7 * 8, 10)
+    await optimiser.release()
   })
 
   it('refuses a parameter that no memory holds, by name', async () => {
