@@ -18,6 +18,13 @@ export interface CommonFlags
   verbose?: boolean
 }
 
+/** Where output goes and how a command ends, said at the end of its help. `what`: the path that standard output gets. */
+export const endings = (what: string): string => `
+Standard error gets progress and the summary. Standard output gets data only: with --json one JSON object, for
+errors too ({"error": …}); else the path of ${what}, unless it is a terminal.
+Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
+`
+
 /** Adds one option under a heading. */
 export type Add = (
   heading: string,
@@ -39,7 +46,12 @@ export function addReading(add: Add): void {
   const data = 'Reading:'
   add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
   add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
-  add(data, '--max-length <tokens>', 'rows are cut to this many tokens (default: 512)', wholeNumber(8))
+  add(
+    data,
+    '--max-length <tokens>',
+    "rows are cut to this many tokens (default: 512, or the model's positions where they are fewer)",
+    wholeNumber(8),
+  )
   add(data, '--on-bad-row <stop|skip>', 'bad rows are counted and shown either way (default: stop)').choices([
     'stop',
     'skip',
@@ -56,11 +68,11 @@ export function addHub(add: Add, heading: string): void {
 export function addMachine(add: Add): void {
   const machine = 'Computing:'
   add(machine, `--device <${DEVICES.join('|')}>`, 'auto takes a GPU if there is one (default: auto)').choices(DEVICES)
-  add(machine, '--precision <type>', 'of matrix products, where the device has it (default: float32)').choices([
-    'float32',
-    'float16',
-    'bfloat16',
-  ] satisfies Precision[])
+  add(
+    machine,
+    '--precision <type>',
+    'of matrix products: float32, or float16 or bfloat16 where the device has it (default: float32)',
+  ).choices(['float32', 'float16', 'bfloat16'] satisfies Precision[])
   add(machine, '--threads <n>', 'of the cpu device and of clustering (default: all cores)', wholeNumber(1))
 }
 

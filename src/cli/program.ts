@@ -38,7 +38,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
     .exitOverride()
     .addHelpText(
       'after',
-      '\nStart with:\n  winnow select pool.jsonl --budget 30%\n\n`winnow select --help` lists its options.',
+      '\nStart with:\n  winnow select pool.jsonl --budget 30%\n\n`winnow select --help` lists its options, and so for each command.',
     )
     .showSuggestionAfterError()
   await addSelect(program, words)

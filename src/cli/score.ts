@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander'
 import type { ScoreResult } from '../pipeline/score.ts'
-import { adder, addHub, addMachine, addReading, type CommonFlags, commonOf } from './common-options.ts'
+import { adder, addHub, addMachine, addReading, type CommonFlags, commonOf, endings } from './common-options.ts'
 import { bytes, count, counted, duration, nats } from './numbers.ts'
 import { shownPath } from './summary.ts'
 import { pairs, type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
@@ -14,11 +14,11 @@ interface ScoreFlags extends CommonFlags {
   allTokens?: boolean
 }
 
-const DESCRIPTION = `Scores every record of a dataset under a language model: the mean negative log-likelihood of its response tokens (nats) and their perplexity, with --per-token that of every token, as one Parquet file with a row for each record.
+const DESCRIPTION = `Scores every record of a dataset under a language model: the mean negative log-likelihood of its response tokens (nats) and their perplexity, with --per-token that of every token, as one Parquet file with a row for each record: row, file, line, tokens, scored, nll, perplexity, cut; with --per-token also token_ids and token_nll.
 
 A killed or stopped run goes on where it stopped when the same command is given again.`
 
-const EXAMPLES = `
+const EXAMPLES = `${endings('the scores')}
 Examples:
   winnow score pool.jsonl --proxy EleutherAI/pythia-70m-deduped
   winnow score texts.parquet --proxy ./my-model --all-tokens --per-token --out scores.parquet`

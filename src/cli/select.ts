@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander'
 import type { SelectOptions } from '../pipeline/options.ts'
+import { endings } from './common-options.ts'
 import { mergeOptions, readConfig } from './replay.ts'
 import { type AskedOptions, addSelectOptions, checkOptions, optionsOf, type SelectFlags } from './select-options.ts'
 import { renderPlan, renderSummary } from './summary.ts'
@@ -10,15 +11,12 @@ import { commandLine, tellRest, work } from './work.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
 
-A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (all but Parquet also .gz or .zst). Nothing is downloaded, nothing is sent anywhere. A killed or stopped run goes on where it stopped when the same command is given again.`
+A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (all but Parquet also .gz or .zst). Nothing is sent anywhere, and nothing is downloaded but a model that --proxy names. A killed or stopped run goes on where it stopped when the same command is given again.`
 
-const EXAMPLES = `
-Standard error gets progress and the summary. Standard output gets data only: with --json one JSON object, for
-errors too ({"error": …}); else the path of the selected records, unless it is a terminal.
-Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
-
+const EXAMPLES = `${endings('the selected records')}
 Examples:
   winnow select pool.jsonl --budget 30%
+  winnow select pool.jsonl --budget 30% --proxy EleutherAI/pythia-70m-deduped
   winnow select 'data/*.jsonl' --budget 2Mtok --out picked.jsonl --stratify source
   winnow select --config pool.winnow/manifest.json --seed 1 --out again.jsonl`
 

@@ -3,7 +3,16 @@
 import type { Command } from 'commander'
 import type { SavedFormat } from '../models/float-formats.ts'
 import type { TrainResult } from '../pipeline/train.ts'
-import { adder, addHub, addMachine, addReading, addTraining, type CommonFlags, commonOf } from './common-options.ts'
+import {
+  adder,
+  addHub,
+  addMachine,
+  addReading,
+  addTraining,
+  type CommonFlags,
+  commonOf,
+  endings,
+} from './common-options.ts'
 import { bytes, count, counted, duration, nats, scaled } from './numbers.ts'
 import { shownPath } from './summary.ts'
 import { pairs, type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
@@ -23,7 +32,7 @@ const DESCRIPTION = `Fine-tunes a language model on the records of a file, selec
 
 A killed or stopped run goes on from its last checkpoint, to the same model, when the same command is given again.`
 
-const EXAMPLES = `
+const EXAMPLES = `${endings('the tuned model')}
 Examples:
   winnow train pool.selected.jsonl --model HuggingFaceTB/SmolLM2-135M --out tuned
   winnow train pool.jsonl --model ./my-model --epochs 1 --lora 16`
@@ -40,7 +49,9 @@ export function defineTrain(command: Command): void {
   addReading(add)
   const writing = 'Writing:'
   add(writing, '-o, --out <directory>', 'the tuned model (default: the file with .model in its name, here)')
-  add(writing, '--save-as <type>', 'of the saved weights (default: float32)').choices(Object.keys(FORMATS))
+  add(writing, '--save-as <type>', 'of the saved weights: float32, float16 or bfloat16 (default: float32)').choices(
+    Object.keys(FORMATS),
+  )
   add(writing, '--checkpoints <n>', 'states kept along the way (default: 10)', wholeNumber(1))
   add(writing, '--run <directory>', 'checkpoints, losses (default: the file with .train.winnow in its name, here)')
   add(writing, '--overwrite', 'replace a model that is there')

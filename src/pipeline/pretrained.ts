@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { TensorMap } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
+import type { DownloadProgress } from '../hub/blob.ts'
 import type { ModelFiles } from '../hub/model-files.ts'
 import { resolveModel } from '../hub/resolve.ts'
 import { languageModel } from '../models/config.ts'
@@ -10,7 +11,7 @@ import type { LanguageModel } from '../models/model.ts'
 import { checkFinite, matchWeights } from '../models/weights.ts'
 import { hashJson } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { OnEvent } from './events.ts'
+import type { OnEvent, StageProgress } from './events.ts'
 import type { ResolvedModelOptions } from './model-options.ts'
 import { modelTokenizer } from './model-tokenizer.ts'
 
@@ -47,12 +48,7 @@ export async function maybePretrained(
     revision: options.revision,
     offline: options.offline || undefined,
     signal,
-    onProgress: ({ file, bytes, total }) =>
-      onEvent({
-        kind: 'stage-progress',
-        stage: 'model',
-        progress: { fraction: bytes / Math.max(1, total), detail: `fetching ${file}`, done: bytes, unit: 'bytes' },
-      }),
+    onProgress: fetchProgress((progress) => onEvent({ kind: 'stage-progress', stage: 'model', progress })),
   })
   try {
     const opened = await openModel(options.proxy, files)
@@ -68,6 +64,21 @@ export async function maybePretrained(
   } catch (error) {
     await files[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+/** Files are fetched several at a time: what is told is of all that were begun. What an earlier process fetched counts as there, not as done. */
+export function fetchProgress(tell: (progress: StageProgress) => void): (progress: DownloadProgress) => void {
+  const files = new Map<string, { first: number; bytes: number; total: number }>()
+  return ({ file, bytes, total }) => {
+    files.set(file, { first: Math.min(files.get(file)?.first ?? bytes, bytes), bytes, total })
+    let [done, there, all] = [0, 0, 0]
+    for (const known of files.values()) {
+      done += known.bytes - known.first
+      there += known.bytes
+      all += known.total
+    }
+    tell({ fraction: there / Math.max(1, all), detail: `fetching ${file}`, done, unit: 'bytes' })
   }
 }
 
@@ -106,13 +117,18 @@ function summaryOf({ model, files, tokenizer }: Pretrained): string {
 }
 
 /**
- * Options for this model: rows are cut where its positions end.
+ * Options for this model: rows are cut where its positions end, and a branch of the hub is the commit that it stood at, so that a manifest
+ * replays the same weights.
  *
  * @throws {WinnowError} `context-too-long` where more was asked for.
  */
 export function withModel<O extends ResolvedModelOptions>(options: O, pretrained: Pretrained | undefined): O {
-  const most = pretrained?.model.maxLength ?? Number.POSITIVE_INFINITY
-  if (options.maxLength <= most) return options
+  if (pretrained === undefined) return options
+  const { maxLength: most } = pretrained.model
+  const { kind, revision } = pretrained.files.source
+  // A revision behind the name's @ stays there.
+  const pinned = kind === 'hub' && !options.proxy.includes('@') ? { ...options, revision } : options
+  if (options.maxLength <= most) return pinned
   if (options.maxLengthAsked)
     throw new WinnowError('usage', {
       code: 'context-too-long',
@@ -122,5 +138,5 @@ export function withModel<O extends ResolvedModelOptions>(options: O, pretrained
       expected: `at most ${most}`,
       hint: 'Rows are cut to that length; a model with a longer context keeps more of them.',
     })
-  return { ...options, maxLength: most }
+  return { ...pinned, maxLength: most }
 }

@@ -14,6 +14,12 @@ describe('help', () => {
     await expect(stdout).toMatchFileSnapshot(fixture('select-help.txt'))
   })
 
+  it.each(['score', 'train'])('of %s has every option', async (command) => {
+    const { code, stdout } = await winnow([command, '--help'])
+    expect(code).toBe(0)
+    await expect(stdout).toMatchFileSnapshot(fixture(`${command}-help.txt`))
+  })
+
   it('is what the program prints alone, on standard error, as wrong usage', async () => {
     const { code, stdout, stderr } = await winnow([])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
@@ -81,10 +87,12 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
       ['at        --stratify', 'found     sauce', 'expected  none or source'],
     ],
     [
-      'a proxy that is not there yet',
-      ['select', 'p.jsonl', '-b', '3', '--proxy', 'gpt2'],
-      ['found     gpt2', 'not there yet'],
+      'recorded losses and a proxy',
+      ['select', 'p.jsonl', '-b', '3', '--proxy', 'gpt2', '--signal', 'trajectories=a.npy'],
+      ['losses are imported, so no proxy is trained', 'Leave out --proxy'],
     ],
+    ['a format of weights that is none', ['train', 'p.jsonl', '--save-as', 'int8'], ['float32, float16, bfloat16']],
+    ['a rank of nothing', ['train', 'p.jsonl', '--model', 'm', '--lora', '0'], ['whole number of at least 1']],
     ['a missing pool', ['select', 'p.jsonl', '-b', '3'], ['error: p.jsonl: no such file']],
     ['a missing manifest', ['select', '--config', 'm.json'], ['error: m.json: the file does not exist']],
   ]

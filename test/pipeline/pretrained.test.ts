@@ -4,9 +4,10 @@ import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { Database } from '../../src/dataset/parquet.ts'
 import { readSafetensors } from '../../src/models/safetensors.ts'
-import type { PipelineEvent } from '../../src/pipeline/events.ts'
+import type { PipelineEvent, StageProgress } from '../../src/pipeline/events.ts'
 import type { SelectOptions } from '../../src/pipeline/options.ts'
 import { planSelect } from '../../src/pipeline/plan.ts'
+import { fetchProgress } from '../../src/pipeline/pretrained.ts'
 import { select } from '../../src/pipeline/select.ts'
 import { readNpy } from '../../src/signals/npy.ts'
 import { CHAT_TEMPLATE, type TinyModel, tinyModel } from './models.ts'
@@ -272,5 +273,22 @@ describe('a chat template', () => {
     await expect(run()).rejects.toMatchObject({ exitCode: 2, fault: { code: 'bad-chat-template' } })
     writeFileSync(join(model, 'chat_template.jinja'), CHAT_TEMPLATE)
     expect((await run({ method: 'random', methodOptions: {} })).selected).toBe(1)
+  })
+})
+
+describe('the progress of a download', () => {
+  it('is that of all files together, of which an earlier process may have fetched a part', () => {
+    const told: StageProgress[] = []
+    const progress = fetchProgress((one) => told.push(one))
+    progress({ file: 'model.safetensors', bytes: 600, total: 1000 })
+    progress({ file: 'tokenizer.json', bytes: 0, total: 200 })
+    progress({ file: 'tokenizer.json', bytes: 200, total: 200 })
+    progress({ file: 'model.safetensors', bytes: 1000, total: 1000 })
+    expect(told.map(({ fraction, done, unit, detail }) => [fraction, done, unit, detail])).toEqual([
+      [0.6, 0, 'bytes', 'fetching model.safetensors'],
+      [0.5, 0, 'bytes', 'fetching tokenizer.json'],
+      [800 / 1200, 200, 'bytes', 'fetching tokenizer.json'],
+      [1, 600, 'bytes', 'fetching model.safetensors'],
+    ])
   })
 })
