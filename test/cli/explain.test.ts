@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { renderExplanation } from '../../src/cli/explain.ts'
 import type { Explanation, TokenPiece } from '../../src/pipeline/explain.ts'
+import { tinyModel } from '../pipeline/models.ts'
 import { emptyDirectory, fixture, winnow } from './command.ts'
 import { screen } from './screen.ts'
 
@@ -98,6 +99,21 @@ describe('explain', () => {
     const { tokenizer, maxLength } = await explain()
     expect(tokenizer).toMatchObject({ kind: 'model', name: 'stories', vocabularySize: 512 })
     expect(maxLength).toBe(40)
+  })
+
+  it("cuts where a model's positions end, unless told otherwise", async () => {
+    const cwd = emptyDirectory()
+    writeFileSync(join(cwd, 'pool.jsonl'), `${JSON.stringify(story)}\n`)
+    tinyModel(join(cwd, 'tiny'), { config: { max_position_embeddings: 12 } })
+    const words = ['explain', 'pool.jsonl', '--row', '0', '--tokens', '--json', '--proxy', 'tiny']
+    const lengthOf = async (...more: string[]) => {
+      const { maxLength, kept } = JSON.parse((await winnow([...words, ...more], { cwd })).stdout).tokens
+      return [maxLength, kept.count]
+    }
+    expect(await Promise.all([lengthOf(), lengthOf('--max-length', '20')])).toEqual([
+      [12, 12],
+      [20, 20],
+    ])
   })
 
   it('names the row that a chat template refuses', async () => {

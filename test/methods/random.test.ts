@@ -28,3 +28,20 @@ test('random by tokens draws long and short rows alike', () => {
   const long = selected.filter((row) => row >= 1000).length
   expect(Math.abs(long - (selected.length - long))).toBeLessThan(5 * Math.sqrt(selected.length))
 })
+
+test('random never draws a row without tokens, and says where too few are left', () => {
+  const tokens = signal(
+    'tokens',
+    Uint32Array.from({ length: 20 }, (_, row) => (row % 4 === 0 ? 0 : 10)),
+  )
+  for (const budget of [{ unit: 'rows', rows: 20 } as const, { unit: 'tokens', tokens: 200 } as const]) {
+    const { selected, columns, groups, notices } = random.select({
+      ...{ rows: 20, budget, options: {}, seed: 2 },
+      signals: { tokens },
+    })
+    expect(Array.from(selected)).toEqual(Array.from({ length: 20 }, (_, row) => row).filter((row) => row % 4 !== 0))
+    expect(columns.weight[1]).toBe(1)
+    expect(groups).toEqual([{ id: 0, rows: 15, selected: 15 }])
+    expect(notices.map(({ code, rows }) => [code, rows])).toEqual(budget.unit === 'rows' ? [['under-filled', 5]] : [])
+  }
+})
