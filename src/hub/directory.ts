@@ -62,7 +62,7 @@ export interface OpenOptions {
 /**
  * Reads the small files of a model directory, whichever are there; it need not hold weights.
  *
- * @throws {WinnowError} `missing-model`, `bad-json`, `lfs-pointer`.
+ * @throws {WinnowError} `missing-model`, `bad-json`, `file-too-large`, `lfs-pointer`.
  */
 export async function readModelTexts(path: string, options: OpenOptions = {}): Promise<ModelTexts> {
   const { source = { kind: 'directory', id: path }, notices = [] } = options
@@ -87,7 +87,7 @@ export async function readModelTexts(path: string, options: OpenOptions = {}): P
 /**
  * Opens a model directory. Reads the small files whole and the headers of the weights.
  *
- * @throws {WinnowError} `missing-model`; `incomplete-model` where config.json is missing; `bad-json`; `lfs-pointer`; `pickled-weights`
+ * @throws {WinnowError} `missing-model`; `incomplete-model` where config.json is missing; `bad-json`; `file-too-large`; `lfs-pointer`; `pickled-weights`
  * where the only weights would have to be unpickled, which runs code; `adapter-only`; `no-safetensors`; as `openSafetensors` and
  * `openShards`.
  */

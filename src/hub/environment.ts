@@ -19,10 +19,17 @@ export const environmentOffline = () => isOn('HF_HUB_OFFLINE') || isOn('TRANSFOR
 /** HF_HUB_DISABLE_SYMLINKS: copies in the snapshots. */
 export const environmentCopies = () => isOn('HF_HUB_DISABLE_SYMLINKS')
 
-/** HF_ENDPOINT, or the hub itself, without a slash at its end. Throws `bad-endpoint`. */
+/** HF_ENDPOINT, or the hub itself, without a slash at its end. Throws `bad-endpoint`: it stands in errors and before paths. */
 export function checkEndpoint(endpoint: string = process.env.HF_ENDPOINT || HUB_URL): string {
   const url = URL.parse(endpoint)
-  if (url !== null && /^https?:$/.test(url.protocol)) return endpoint.replace(/\/+$/, '')
+  if (url !== null && (url.username !== '' || url.password !== ''))
+    throw new WinnowError('input', {
+      code: 'bad-endpoint',
+      message: `the hub's address at ${url.host} holds a user name or password, which would be shown in errors`,
+      expected: 'https://…, without them',
+      hint: 'Leave them out of HF_ENDPOINT; a token goes into HF_TOKEN.',
+    })
+  if (url !== null && /^https?:$/.test(url.protocol) && !/[?#]/.test(endpoint)) return endpoint.replace(/\/+$/, '')
   throw new WinnowError('input', {
     code: 'bad-endpoint',
     message: `the hub's address '${endpoint}' is none`,

@@ -4,6 +4,7 @@ import { listFiles } from '@huggingface/hub'
 import { WinnowError } from '../errors.ts'
 import { TEMPLATE_FOLDER } from './chat-templates.ts'
 import { TEXT_FILES, WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
+import { refuseLarge } from './json-files.ts'
 import { noSafetensors } from './refusals.ts'
 
 export interface RepositoryFile {
@@ -53,9 +54,11 @@ export async function fetchListing(
   return files
 }
 
-/** Small files to fetch. Pure. */
-export function planTexts(listing: readonly RepositoryFile[]): RepositoryFile[] {
-  return listing.filter(({ path }) => TEXT_FILES.includes(path) || isTemplate(path))
+/** Small files to fetch. Pure. Throws `file-too-large`. */
+export function planTexts(id: string, listing: readonly RepositoryFile[]): RepositoryFile[] {
+  const files = listing.filter(({ path }) => TEXT_FILES.includes(path) || isTemplate(path))
+  for (const { path, size } of files) refuseLarge(size, `${id}/${path}`)
+  return files
 }
 
 /** The weights to fetch, or the index that names them. Pure. Throws as `noSafetensors`, and `incomplete-model` without config.json. */

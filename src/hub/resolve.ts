@@ -238,7 +238,7 @@ async function fetchModel({ hub, token, folder, options, weights }: Repository, 
     }
   }
   const main = weights ? [planWeights(id, listing)] : []
-  await fetchAll([...planTexts(listing), ...main])
+  await fetchAll([...planTexts(id, listing), ...main])
   if (main[0]?.path === WEIGHT_INDEX_FILE) {
     const index = join(snapshotPath(folder, commit), WEIGHT_INDEX_FILE)
     const shards = parseWeightIndex((await maybeText(index)) as string, index).values()

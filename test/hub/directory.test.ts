@@ -228,6 +228,16 @@ describe('a model directory at fault', () => {
     expect(error.message).toMatch(message)
   })
 
+  it('with a small file that is not small is refused before it is read', async () => {
+    const directory = await modelWith(sharded({ 'tokenizer.json': '' }))
+    await truncate(join(directory, 'tokenizer.json'), 600_000_000)
+    expect((await failure(openModelDirectory(directory))).fault).toMatchObject({
+      code: 'file-too-large',
+      file: join(directory, 'tokenizer.json'),
+      found: '600000000 bytes',
+    })
+  })
+
   it('that is not there, or is a file, is a missing model', async () => {
     const directory = await modelWith({ file: '' })
     for (const name of ['none', 'file'])

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { checkEndpoint, environmentCache, environmentOffline } from '../../src/hub/environment.ts'
 import { expandPath, parseReference } from '../../src/hub/reference.ts'
+import { failure } from './scratch.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
@@ -78,5 +79,14 @@ describe('the environment', () => {
     expect(checkEndpoint()).toBe('https://huggingface.co')
     vi.stubEnv('HF_ENDPOINT', 'https://mirror.example/hub//')
     expect(checkEndpoint()).toBe('https://mirror.example/hub')
+  })
+
+  it('takes no endpoint with a password, which it does not repeat, nor one that paths cannot follow', async () => {
+    const refusal = (endpoint: string) =>
+      failure((async () => checkEndpoint(endpoint))()).then(({ message }) => message)
+    const shown = await refusal('https://user:opensesame@mirror.example/hub')
+    expect(shown).toMatch(/mirror\.example holds a user name or password.*HF_TOKEN/)
+    expect(shown).not.toContain('opensesame')
+    for (const end of ['?mirror=1', '#hub']) expect(await refusal(`https://mirror.example/${end}`)).toMatch(/is none/)
   })
 })

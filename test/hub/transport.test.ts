@@ -210,6 +210,24 @@ describe('what is no hub', () => {
     expect((await failure(resolveModel(ID, options))).message).toMatch(/no content hash for config\.json/)
   })
 
+  it('gives small files of a size that none of them has: nothing is fetched', async () => {
+    const { hub, options } = await situation()
+    hub.intercept = ({ path }, response) => {
+      const its = path.includes('/tree/')
+      const file = { type: 'file', oid: 'ab'.repeat(20) }
+      const files = [
+        { ...file, path: 'config.json', size: 2 },
+        { ...file, path: 'model.safetensors', size: 2 },
+        { ...file, path: 'tokenizer.json', size: 2 ** 40 },
+      ]
+      if (its) response.end(JSON.stringify(files))
+      return its
+    }
+    const { fault } = await failure(resolveModel(ID, options))
+    expect(fault).toMatchObject({ code: 'file-too-large', file: `${ID}/tokenizer.json`, found: `${2 ** 40} bytes` })
+    expect(hub.requests.filter(({ path }) => path.includes('/resolve/'))).toEqual([])
+  })
+
   it('redirects without end', async () => {
     const { hub, options } = await situation()
     hub.intercept = ({ path }, response) => Boolean(response.writeHead(307, { Location: path }).end())
