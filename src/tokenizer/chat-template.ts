@@ -32,6 +32,9 @@ export class TemplateRefusal extends Error {
   override name = 'TemplateRefusal'
 }
 
+/** What the sandbox in which transformers renders templates allows: a template may not fill the memory. */
+const LONGEST_RANGE = 100_000
+
 /** The date that `strftime_now` gives, the one that Llama 3's template falls back to. */
 export const TEMPLATE_DATE = '2024-07-26'
 
@@ -117,7 +120,9 @@ function environment({ variables = {}, date = TEMPLATE_DATE }: ChatTemplateOptio
   set('range', (start: number, stop?: number, step = 1) => {
     const [from, to] = stop === undefined ? [0, start] : [start, stop]
     if (step === 0) throw new TemplateRefusal('range() arg 3 must not be zero')
-    return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step)
+    const length = Math.max(0, Math.ceil((to - from) / step))
+    if (!(length <= LONGEST_RANGE)) throw new TemplateRefusal(`range() of more than ${LONGEST_RANGE} numbers`)
+    return Array.from({ length }, (_, i) => from + i * step)
   })
   set('raise_exception', (message: unknown) => {
     throw new TemplateRefusal(String(message))
@@ -181,16 +186,16 @@ export function maybeTemplateSource(value: unknown, file?: string): string | und
   if (typeof value === 'string') return value
   const named = (
     Array.isArray(value) ? value : Object.entries(value).map(([name, template]) => ({ name, template }))
-  ) as { name?: string; template?: string }[]
+  ) as ({ name?: string; template?: string } | null)[]
   if (named.length === 0) return undefined
-  const found = named.find(({ name }) => name === 'default') ?? (named.length === 1 ? named[0] : undefined)
+  const found = named.find((one) => one?.name === 'default') ?? (named.length === 1 ? named[0] : undefined)
   if (typeof found?.template === 'string') return found.template
   throw new WinnowError('input', {
     code: 'bad-chat-template',
     message: 'no chat template is the default one',
     file,
     path: 'chat_template',
-    found: named.map(({ name }) => name).join(', ') || typeof value,
+    found: named.map((one) => one?.name).join(', ') || typeof value,
     expected: 'a string, or a list with a template named default',
     hint: 'Name the template to use `default`.',
   })

@@ -62,8 +62,46 @@ export function parseTokenizerJson(text: string, file?: string): TokenizerJson {
   } catch (error) {
     throw fail('text that is not JSON', error)
   }
-  const model = (json as TokenizerJson | null)?.model
-  if (typeof model !== 'object' || model === null) throw fail('no `model`')
-  if (typeof model.vocab !== 'object' || model.vocab === null) throw fail('no `model.vocab`')
+  const wrong = maybeWrong(json)
+  if (wrong !== undefined) throw fail(wrong)
   return json as TokenizerJson
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isListOf = <T>(value: unknown, is: (item: unknown) => item is T): value is T[] =>
+  Array.isArray(value) && value.every(is)
+const isId = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0
+const isToken = (value: unknown): value is AddedTokenJson =>
+  isObject(value) && typeof value.content === 'string' && isId(value.id)
+const isEntry = (value: unknown): value is [string, number] => Array.isArray(value) && typeof value[0] === 'string'
+
+/** What of the parts that are read here has another form than theirs; the library checks the others. O(vocabulary). */
+function maybeWrong(json: unknown): string | undefined {
+  const { model, added_tokens: added, ...rest } = (json ?? {}) as Record<string, unknown>
+  if (!isObject(model)) return 'no `model`'
+  const { vocab, merges } = model
+  if (Array.isArray(vocab) ? !vocab.every(isEntry) : !isObject(vocab)) return 'no `model.vocab`'
+  // Unigram models have pairs of token and score, whose places are their ids.
+  if (!Array.isArray(vocab) && !Object.values(vocab as object).every(isId)) return 'a `model.vocab` of other than ids'
+  if (
+    merges !== undefined &&
+    !isListOf(merges, (merge): merge is string | [] => typeof merge === 'string' || Array.isArray(merge))
+  )
+    return 'a broken `model.merges`'
+  if (added !== undefined && added !== null && !isListOf(added, isToken)) return 'a broken `added_tokens`'
+  const parts = ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder']
+  const broken = parts.find((part) => rest[part] !== undefined && rest[part] !== null && !isComponent(rest[part]))
+  return broken && `a broken \`${broken}\``
+}
+
+/** Names of the members of a sequence of normalizers, pre-tokenizers, …. */
+const LISTS = ['normalizers', 'pretokenizers', 'processors', 'decoders']
+
+function isComponent(value: unknown): value is ComponentJson {
+  if (!isObject(value) || typeof value.type !== 'string') return false
+  if (value.type === 'TemplateProcessing') return isListOf(value.single, isObject)
+  if (value.type === 'BertProcessing' || value.type === 'RobertaProcessing') return isEntry(value.cls)
+  if (value.type === 'Split') return isObject(value.pattern)
+  return value.type !== 'Sequence' || LISTS.some((list) => isListOf(value[list], isComponent))
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Turn } from '../../src/dataset/record.ts'
-import { type ChatMessage, chatTemplate, TEMPLATE_DATE } from '../../src/tokenizer/chat-template.ts'
+import { type ChatMessage, chatTemplate, TEMPLATE_DATE, TemplateRefusal } from '../../src/tokenizer/chat-template.ts'
 import { loadPretrainedTokenizer } from '../../src/tokenizer/pretrained.ts'
 import type { TokenizerConfig } from '../../src/tokenizer/special-tokens.ts'
 import { TOKEN_MASK, type Tokenizer, TRAINED_BIT } from '../../src/tokenizer/tokenizer.ts'
@@ -86,6 +86,12 @@ describe('the language of templates', () => {
     expect(render("[{{ 'xxaxx'.lstrip('x') + 'xxaxx'.rstrip('x') }}]")).toBe('[axxxxa]')
     expect(render("[{{ ('  a ' + '\\ufeff') | trim }}]")).toBe('[a \ufeff]')
     expect(render('[{{ missing | trim }}]')).toBe('[]')
+  })
+
+  it('counts no further than the sandbox of transformers', () => {
+    expect(render('{{ range(100000) | length }}')).toBe('100000')
+    for (const range of ['range(100001)', 'range(0, 9000000000000000)', 'range(100001, 0, -1)'])
+      expect(() => render(`{% for i in ${range} %}{% endfor %}`)).toThrow(TemplateRefusal)
   })
 
   it('refuses a template that cannot be parsed', () => {

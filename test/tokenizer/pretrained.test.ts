@@ -322,6 +322,37 @@ describe('a chat template', () => {
   })
 })
 
+describe('a file that is no tokenizer', () => {
+  it.each([
+    ['tokens without a text', { added_tokens: [{ id: 1 }] }, /added_tokens/],
+    ['tokens that are none', { added_tokens: [null] }, /added_tokens/],
+    ['ids that are none', { model: { type: 'BPE', vocab: { a: 'b' }, merges: [] } }, /vocab/],
+    ['a list of scores alone', { model: { type: 'Unigram', vocab: [0.5] } }, /vocab/],
+    ['merges that are none', { model: { type: 'BPE', vocab: { a: 0 }, merges: [null] } }, /merges/],
+    ['an empty normalizer', { normalizer: { type: 'Sequence' } }, /normalizer/],
+    ['a hole in the pre-tokenizer', { pre_tokenizer: { type: 'Sequence', pretokenizers: [null] } }, /pre_tokenizer/],
+    ['a template of nothing', { post_processor: { type: 'TemplateProcessing' } }, /post_processor/],
+    ['a decoder without a type', { decoder: {} }, /decoder/],
+  ])('is refused for %s', (_, changes, found) => {
+    const json = JSON.stringify({ ...JSON.parse(byteLevel), ...changes })
+    expect(() => loadPretrainedTokenizer({ json, file: 'tokenizer.json' })).toThrow(
+      expect.objectContaining({
+        fault: expect.objectContaining({
+          code: 'bad-tokenizer',
+          file: 'tokenizer.json',
+          found: expect.stringMatching(found),
+        }),
+      }),
+    )
+  })
+
+  it('is refused for a list of chat templates with a hole', () => {
+    expect(() => loadPretrainedTokenizer({ json: byteLevel, config: { chat_template: [null] } })).toThrow(
+      expect.objectContaining({ fault: expect.objectContaining({ code: 'bad-chat-template' }) }),
+    )
+  })
+})
+
 describe('the hash', () => {
   it('covers whatever decides ids and mask', () => {
     const base: PretrainedOptions = { json: byteLevel, config: { eos_token: '<eos>' }, chatTemplate: '{{ messages }}' }
