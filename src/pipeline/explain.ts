@@ -196,7 +196,14 @@ export function tokenPieces(
 ): TokenPiece[] {
   const anchor = Array.from(tokenizer.encode('a'))
   const before = tokenizer.decode(anchor).length
-  const textOf = (tokens: number[]) => tokenizer.decode([...anchor, ...tokens]).slice(before)
+  // A row repeats its tokens, and a decoder in another thread takes its time.
+  const texts = new Map<string, string>()
+  const textOf = (tokens: number[]) => {
+    const key = tokens.join(' ')
+    const text = texts.get(key) ?? tokenizer.decode([...anchor, ...tokens]).slice(before)
+    texts.set(key, text)
+    return text
+  }
   const pieces: TokenPiece[] = []
   for (let i = 0; i < ids.length; ) {
     const isTrained = ids[i] >= TRAINED_BIT

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { renderExplanation } from '../../src/cli/explain.ts'
-import type { Explanation, TokenPiece } from '../../src/pipeline/explain.ts'
+import { type Explanation, type TokenPiece, tokenPieces } from '../../src/pipeline/explain.ts'
 import { tinyModel } from '../pipeline/models.ts'
 import { emptyDirectory, fixture, winnow } from './command.ts'
 import { screen } from './screen.ts'
@@ -162,6 +162,19 @@ describe('the drawing of tokens', () => {
     },
   })
   const pieces = [piece('a'), piece(' b'), piece('c\n', true), piece(' d', true, true), piece('e', false, true)]
+
+  it('asks a tokenizer once for what a row repeats', () => {
+    const asked: string[] = []
+    const decode = (ids: ArrayLike<number>) => {
+      asked.push(Array.from(ids).join(' '))
+      return String.fromCodePoint(...Array.from(ids))
+    }
+    const encode = (text: string) => Uint32Array.from(text, (character) => character.codePointAt(0)!)
+    const shown = tokenPieces(encode('ababab'), { encode, decode }, 4)
+    expect(shown.map(({ text }) => text)).toEqual(['a', 'b', 'a', 'b', 'a', 'b'])
+    expect(shown.map(({ cut }) => cut)).toEqual([false, false, false, false, true, true])
+    expect(new Set(asked).size).toBe(asked.length)
+  })
 
   it('puts brackets around trained stretches, also where the row is cut', () => {
     expect(renderExplanation(explanation(pieces), screen({}))).toContain(
