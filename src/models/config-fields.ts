@@ -7,8 +7,8 @@ export interface ConfigFields {
   readonly raw: Readonly<Record<string, unknown>>
   /** Whether the key is there with a value other than null. */
   has(key: string): boolean
-  /** A positive integer. */
-  size(key: string, fallback: number): number
+  /** A positive integer, `most` at the largest. */
+  size(key: string, fallback: number, most?: number): number
   /** A positive integer, or nothing. */
   maybeSize(key: string): number | undefined
   /** A number above 0. */
@@ -45,7 +45,11 @@ export function configFields(raw: Readonly<Record<string, unknown>>, file?: stri
         throw invalid(key, 'a positive integer')
       return value as number | undefined
     },
-    size: (key, fallback) => fields.maybeSize(key) ?? fallback,
+    size(key, fallback, most = Number.MAX_SAFE_INTEGER) {
+      const value = fields.maybeSize(key) ?? fallback
+      if (value > most) throw invalid(key, `at most ${most}`)
+      return value
+    },
     maybeNumber(key) {
       const value = has(key) ? raw[key] : undefined
       if (value !== undefined && !(typeof value === 'number' && Number.isFinite(value) && value > 0))

@@ -12,6 +12,9 @@ import { llama } from './llama.ts'
 import type { LanguageModel, Origin } from './model.ts'
 import { readRotary } from './rope-config.ts'
 
+/** Of a model; the deepest published ones have a few hundred. Parameters are listed before any file of weights is looked at. */
+const MOST_LAYERS = 10_000
+
 interface Family {
   /** transformers' class, written into a saved config.json. */
   architecture: string
@@ -123,7 +126,7 @@ function readLlama(fields: ConfigFields, origin: Origin): LanguageModel {
   const { family } = origin
   const defaults = llamaDefaults[family]
   const hiddenSize = fields.size('hidden_size', 4096)
-  const layers = fields.size('num_hidden_layers', 32)
+  const layers = fields.size('num_hidden_layers', 32, MOST_LAYERS)
   const heads = fields.size('num_attention_heads', 32)
   // An explicit null means as many as heads; only a missing key has the family's default.
   const missing = fields.raw.num_key_value_heads === undefined
@@ -200,7 +203,7 @@ function readGptNeox(fields: ConfigFields, origin: Origin): LanguageModel {
     vocabularySize: fields.size('vocab_size', 50_432),
     hiddenSize,
     intermediateSize: fields.size('intermediate_size', 24_576),
-    layers: fields.size('num_hidden_layers', 44),
+    layers: fields.size('num_hidden_layers', 44, MOST_LAYERS),
     heads,
     maxLength: rotary.maxLength,
     rotary: rotary.settings,
@@ -226,7 +229,7 @@ function readGpt2(fields: ConfigFields, origin: Origin): LanguageModel {
     vocabularySize: fields.size('vocab_size', 50_257),
     hiddenSize,
     intermediateSize: fields.size('n_inner', 4 * hiddenSize),
-    layers: fields.size('n_layer', 12),
+    layers: fields.size('n_layer', 12, MOST_LAYERS),
     heads,
     maxLength: fields.size('n_positions', 1024),
     layerNormEpsilon: fields.number('layer_norm_epsilon', 1e-5),

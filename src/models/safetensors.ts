@@ -135,7 +135,8 @@ function parseObject(bytes: Uint8Array, file: string | undefined): Record<string
   // JSON.parse keeps the last of two equal names, silently.
   const names = topLevelNames(text)
   if (names.length !== Object.keys(header).length) {
-    const twice = names.find((name, index) => names.indexOf(name) !== index)
+    const seen = new Set<string>()
+    const twice = names.find((name) => seen.size === seen.add(name).size)
     throw damaged(file, `the header names '${twice}' twice`)
   }
   return header as Record<string, unknown>
@@ -175,7 +176,11 @@ function parseEntry(name: string, value: unknown, file: string | undefined): Ten
 
 function parseMetadata(value: unknown, file: string | undefined): Record<string, string> {
   if (value === undefined || value === null) return {}
-  if (typeof value !== 'object' || !Object.values(value).every((text) => typeof text === 'string'))
+  if (
+    typeof value !== 'object' ||
+    Array.isArray(value) ||
+    !Object.values(value).every((text) => typeof text === 'string')
+  )
     throw damaged(file, '__metadata__ is not an object of strings')
   return value as Record<string, string>
 }

@@ -18,8 +18,8 @@ export interface CheckpointTensor {
 
 /**
  * The checkpoint's name for each parameter of the model. Checkpoints of the bare body (`h.0.attn.c_attn.weight`, GPT-2's own) lack the
- * family's prefix; GPT-NeoX's output embedding is `embed_out` or `lm_head`; buffers, and an output embedding beside a tied input
- * embedding, are passed over. Throws one WinnowError that names tensors that are missing, unexpected or of another shape. O(tensors).
+ * family's prefix; GPT-NeoX's output embedding is `embed_out` or `lm_head`; tied embeddings may be there by either name. Buffers are
+ * passed over, and so is an output embedding beside a tied input embedding: `checkTied` compares them. Throws one WinnowError that names tensors that are missing, unexpected or of another shape. O(tensors).
  */
 export function matchWeights(
   model: LanguageModel,
@@ -29,10 +29,13 @@ export function matchWeights(
   const matched = new Map<string, string>()
   const missing: string[] = []
   const misshapen: { name: string; found: readonly number[]; expected: readonly number[] }[] = []
-  const prefix = `${model.parameters[0].name.split('.')[0]}.`
+  const embedding = model.parameters[0].name
+  const prefix = `${embedding.split('.')[0]}.`
+  const tied = isTied(model)
   for (const { name, shape } of model.parameters) {
     const bare = name.startsWith(prefix) ? [name.slice(prefix.length)] : []
-    const names = outputNames.includes(name) ? outputNames : [name, ...bare]
+    const output = tied && name === embedding ? outputNames : []
+    const names = outputNames.includes(name) ? outputNames : [name, ...bare, ...output]
     const known = names.find((candidate) => tensors.has(candidate))
     if (known === undefined) {
       missing.push(name)
@@ -44,7 +47,6 @@ export function matchWeights(
       misshapen.push({ name: known, found, expected: shape })
   }
   const used = new Set(matched.values())
-  const tied = !model.parameters.some(({ name }) => outputNames.includes(name))
   const unexpected = [...tensors.keys()].filter(
     (name) => !used.has(name) && !buffer.test(name) && !(tied && outputNames.includes(name)),
   )
@@ -65,6 +67,36 @@ export function matchWeights(
       expected: `[${first.expected.join(', ')}]`,
     }),
     hint: hintFor(model, { missing, misshapen }),
+  })
+}
+
+const isTied = (model: LanguageModel) => !model.parameters.some(({ name }) => outputNames.includes(name))
+
+/** The checkpoint's output embedding beside the input embedding that a model's config.json ties it to; undefined where there is none. */
+export function maybeTiedCopy(
+  model: LanguageModel,
+  matched: ReadonlyMap<string, string>,
+  tensors: ReadonlyMap<string, unknown>,
+): string | undefined {
+  const embedding = matched.get(model.parameters[0].name)
+  return isTied(model) ? outputNames.find((name) => tensors.has(name) && name !== embedding) : undefined
+}
+
+/**
+ * Throws a WinnowError `untied-weights` where the output embedding `copy` is another matrix than the input embedding: transformers then
+ * leaves them apart, whatever config.json says, and so the model that config.json describes is not the one that was trained. O(elements).
+ */
+export function checkTied(name: string, copy: Float32Array, embedding: Float32Array, options: { file?: string } = {}) {
+  const index = copy.length === embedding.length ? copy.findIndex((value, i) => value !== embedding[i]) : 0
+  if (index === -1) return
+  throw new WinnowError('input', {
+    code: 'untied-weights',
+    message: `config.json ties the output embedding to the input embedding, and '${name}' is another matrix`,
+    file: options.file,
+    path: 'tie_word_embeddings',
+    found: `${copy[index]} where the input embedding has ${embedding[index]}, at ${index} of ${copy.length}`,
+    expected: 'the same numbers',
+    hint: 'Set tie_word_embeddings to false in config.json, or take config.json and weights of one revision.',
   })
 }
 

@@ -8,7 +8,7 @@ import type { ModelFiles } from '../hub/model-files.ts'
 import { resolveModel } from '../hub/resolve.ts'
 import { languageModel } from '../models/config.ts'
 import type { LanguageModel } from '../models/model.ts'
-import { checkFinite, matchWeights } from '../models/weights.ts'
+import { checkFinite, checkTied, matchWeights, maybeTiedCopy } from '../models/weights.ts'
 import { hashJson } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { OnEvent, StageProgress } from './events.ts'
@@ -86,6 +86,7 @@ async function openModel(name: string, files: ModelFiles): Promise<Pretrained> {
   const file = join(files.directory, 'config.json')
   const model = languageModel(files.config, { file })
   const names = matchWeights(model, files.weights.names(), { file: files.directory })
+  const copy = maybeTiedCopy(model, names, files.weights.names())
   const tokenizer = modelTokenizer(files)
   return {
     name,
@@ -100,6 +101,8 @@ async function openModel(name: string, files: ModelFiles): Promise<Pretrained> {
       for (const { name: parameter, shape } of model.parameters) {
         const data = await files.weights.read(names.get(parameter) as string)
         checkFinite(parameter, data, { file: files.directory })
+        if (weights.size === 0 && copy !== undefined)
+          checkTied(copy, await files.weights.read(copy), data, { file: files.directory })
         weights.set(parameter, { shape, data })
         onFraction?.(weights.size / model.parameters.length)
       }

@@ -195,6 +195,7 @@ describe('what is refused, by name', () => {
   it.each([
     ['a size that is no number', { ...small.llama, hidden_size: '16' }, 'hidden_size'],
     ['a size of zero', { ...small.llama, num_hidden_layers: 0 }, 'num_hidden_layers'],
+    ['layers without end', { ...small.gpt2, n_layer: 1e12 }, 'n_layer'],
     ['heads that do not divide the hidden size', { ...small.gpt2, n_head: 3 }, 'n_head'],
     ['key heads that do not divide the heads', { ...small.llama, num_key_value_heads: 3 }, 'num_key_value_heads'],
     ['a flag that is a text', { ...small.llama, tie_word_embeddings: 'yes' }, 'tie_word_embeddings'],

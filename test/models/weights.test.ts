@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { WinnowError } from '../../src/errors.ts'
 import { languageModel } from '../../src/models/config.ts'
-import { checkFinite, matchWeights } from '../../src/models/weights.ts'
+import { checkFinite, checkTied, matchWeights, maybeTiedCopy } from '../../src/models/weights.ts'
 import { fixture } from './fixtures.ts'
 
 type Shapes = Map<string, { shape: number[] }>
@@ -53,6 +53,33 @@ describe('the weights of a checkpoint', () => {
     for (const name of ['attention.bias', 'attention.masked_bias', 'attention.rotary_emb.inv_freq'])
       neox.set(`gpt_neox.layers.0.${name}`, { shape: [1] })
     expect(matchWeights(fixture('gpt-neox').model, neox).size).toBe(fixture('gpt-neox').model.parameters.length)
+  })
+
+  it('are found where tied embeddings are there by the name of the output alone', () => {
+    const { model } = fixture('qwen2')
+    expect(model.parameters.map(({ name }) => name)).not.toContain('lm_head.weight')
+    const tensors = renamed(checkpoint('qwen2'), (name) => name.replace('model.embed_tokens', 'lm_head'))
+    const matched = matchWeights(model, tensors)
+    expect(matched.get('model.embed_tokens.weight')).toBe('lm_head.weight')
+    expect(maybeTiedCopy(model, matched, tensors)).toBeUndefined()
+  })
+
+  it('may hold tied embeddings twice, if they are the same', () => {
+    const { model } = fixture('qwen2')
+    const tensors = checkpoint('qwen2')
+    expect(maybeTiedCopy(model, matchWeights(model, tensors), tensors)).toBeUndefined()
+    tensors.set('lm_head.weight', { shape: [97, 16] })
+    expect(maybeTiedCopy(model, matchWeights(model, tensors), tensors)).toBe('lm_head.weight')
+    const embedding = Float32Array.of(1, 2, -0)
+    expect(() => checkTied('lm_head.weight', Float32Array.of(1, 2, 0), embedding)).not.toThrow()
+    for (const other of [Float32Array.of(1, 2.5, 0), Float32Array.of(1, 2), Float32Array.of(1, 2, Number.NaN)])
+      expect(faultOf(() => checkTied('lm_head.weight', other, embedding, { file: 'm' }))).toMatchObject({
+        code: 'untied-weights',
+        file: 'm',
+        path: 'tie_word_embeddings',
+      })
+    const untied = fixture('llama-gqa')
+    expect(maybeTiedCopy(untied.model, matchWeights(untied.model, untied.weights), untied.weights)).toBeUndefined()
   })
 
   it('are refused when some are missing, unknown or of another shape, all said at once', () => {
