@@ -75,7 +75,7 @@ export async function writeTable(
   const stored = (name: string) => (lists.has(name) ? 'VARCHAR' : columns[name])
   const types = names.map((name) => duckdb[stored(name) as 'FLOAT'])
   const listText = (value: unknown) =>
-    Array.from(value as ArrayLike<number>, (item) => (Number.isNaN(item) ? '-' : String(item))).join(',')
+    Array.from(value as ArrayLike<number>, (item) => (Number.isNaN(item) ? '-' : shortest(item))).join(',')
   const written = names.map((name) => {
     const column = identifier(name)
     if (!lists.has(name)) return column
@@ -105,7 +105,7 @@ export async function writeTable(
     }
     appender.closeSync()
     await connection.run(
-      `COPY (SELECT ${written.join(', ')} FROM written) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd)`,
+      `COPY (SELECT ${written.join(', ')} FROM written) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION zstd${lists.size === 0 ? '' : `, ROW_GROUP_SIZE ${CHUNK}`})`,
     )
   } catch (error) {
     await unlink(temporary).catch(() => undefined)
@@ -114,10 +114,27 @@ export async function writeTable(
   return commitTemporary(temporary, path)
 }
 
+/** Nine digits tell any two float32 apart; whole numbers stay as they are. */
+const shortest = (value: number): string =>
+  Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(9)))
+
 const nullForNaN = (value: unknown): unknown => (Number.isNaN(value) ? null : value)
 
 /** DuckDB says what went wrong in words only. */
 function unwritable(path: string, cause: Error): WinnowError {
+  if (/out of memory/i.test(cause.message))
+    return new WinnowError(
+      'failure',
+      {
+        code: 'out-of-memory',
+        message: 'DuckDB has not enough memory to write the table',
+        path: '--memory-limit',
+        file: path,
+        found: cause.message.split('\n')[0],
+        hint: 'Say a larger --memory-limit, then run the same command again: what was computed is kept.',
+      },
+      { cause },
+    )
   const full = /no space left|disk full/i.test(cause.message)
   return new WinnowError(
     'failure',

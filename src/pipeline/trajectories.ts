@@ -140,7 +140,12 @@ export async function recordPool(
     },
   })
   const facts = result.value as unknown as TrajectoryFacts
-  tellAboutTraining(context, facts, { trained: store.trained, checkpoints, bigram })
+  tellAboutTraining(context, facts, {
+    trained: store.trained,
+    checkpoints,
+    bigram,
+    pretrained: pretrained !== undefined,
+  })
   await run.update({
     facts: {
       proxy: {
@@ -172,7 +177,12 @@ export const smallerParts = (tokens: number) => ({
 function tellAboutTraining(
   context: Context,
   { steps, nll }: TrajectoryFacts,
-  { trained, checkpoints, bigram }: { trained: number; checkpoints: number; bigram?: number },
+  {
+    trained,
+    checkpoints,
+    bigram,
+    pretrained,
+  }: { trained: number; checkpoints: number; bigram?: number; pretrained: boolean },
 ): void {
   if (trained < SMALL_POOL)
     notify(context, {
@@ -182,7 +192,7 @@ function tellAboutTraining(
   if (steps.length < checkpoints)
     notify(context, {
       code: 'fewer-checkpoints',
-      message: `training takes only ${steps.at(-1)} steps, so losses were recorded ${steps.length} times, not ${checkpoints}`,
+      message: `training takes only ${steps.at(-1)} steps, so losses were recorded ${steps.length} times, not ${checkpoints}${pretrained ? '; a smaller --batch makes more steps' : ''}`,
     })
   if (bigram !== undefined && !(nll < bigram))
     notify(context, {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { writeTable } from '../../src/dataset/columns.ts'
@@ -48,4 +48,13 @@ it('NaN of a number column is null, text may be missing', async () => {
     { nll: null, file: "it's.jsonl", cut: true },
     { nll: 2.5, file: null, cut: false },
   ])
+})
+
+it('that do not fit into the memory that DuckDB may use are a fault with a way out, and leave no file', async () => {
+  const directory = await workspace()
+  const wide = Float32Array.from({ length: 600_000 }, (_, i) => i / 7)
+  await expect(
+    writeTable(join(directory, 'wide.parquet'), { nll: 'FLOAT[]' }, [[[wide]]], '8MB'),
+  ).rejects.toMatchObject({ kind: 'failure', fault: { code: 'out-of-memory', path: '--memory-limit' } })
+  expect(readdirSync(directory)).toEqual([])
 })

@@ -40,13 +40,16 @@ export const GPT2 = {
   activation_function: 'gelu_new',
   layer_norm_epsilon: 1e-5,
   tie_word_embeddings: false,
+  vocab_size: 512,
+  bos_token_id: 1,
+  eos_token_id: 2,
 }
 
 /** Writes turns as `user: …` and `assistant: …</s>`, and refuses conversations that say "unspeakable". */
 export const CHAT_TEMPLATE = `{{ bos_token }}{% for message in messages %}{% if 'unspeakable' in message['content'] %}{{ raise_exception('That is not to be said') }}{% endif %}{{ message['role'] + ': ' + message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
 
 export interface TinyModel {
-  /** Members of config.json beside or in place of its own. */
+  /** Members of config.json beside or in place of its own; with a `model_type`, all of them. */
   config?: Record<string, unknown>
   /** Text of chat_template.jinja. */
   template?: string
@@ -59,7 +62,7 @@ export interface TinyModel {
 /** Writes a model of random weights to a directory, and returns it. */
 export function tinyModel(directory: string, { config, template, seed = 0, scale = 1 }: TinyModel = {}): string {
   mkdirSync(directory, { recursive: true })
-  const json = { ...CONFIG, ...config }
+  const json = config?.model_type === undefined ? { ...CONFIG, ...config } : config
   const { parameters } = languageModel(json)
   const weights = initialParameters(parameters, seed)
   for (const { data } of weights.values()) for (let i = 0; i < data.length; i++) data[i] *= scale
