@@ -48,9 +48,10 @@ export function addExplain(program: Command): void {
     .option('--offline', 'ask no hub: use what is in the cache')
     .option('--run <directory>', 'run whose tokenizer to use (default: the pool with .winnow in its name, here)')
     .addOption(
-      new Option('--max-length <tokens>', 'where rows are cut (default: as in the run, else 512)').argParser(
-        wholeNumber(8),
-      ),
+      new Option(
+        '--max-length <tokens>',
+        "where rows are cut (default: as in the run, else 512 or the model's positions)",
+      ).argParser(wholeNumber(8)),
     )
     .option('--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
     .option('--template <text>', "the record as text, its fields in braces (default: the record's own format)")
