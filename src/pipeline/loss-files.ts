@@ -38,13 +38,21 @@ const NESTED = /^(loss|losses|nll|trajectory|trajectories)\./i
  * (`checkpoint-500.npy`) or a directory for each with its losses in it (`checkpoint-500/losses.npy`); hidden files and notes (.md, .txt,
  * .log) are passed over.
  *
- * @throws {WinnowError} `missing-file`, `no-losses-files`, `no-step`, `repeated-step`, `pickle`, `unsupported-losses`.
+ * @throws {WinnowError} `missing-file`, `not-a-file` (a pipe), `no-losses-files`, `no-step`, `repeated-step`, `pickle`, `unsupported-losses`.
  */
 export async function findLosses(path: string): Promise<LossFiles> {
   const info = await stat(path).catch((error) => {
     throw ioError(error, path, 'read')
   })
-  if (!info.isDirectory()) return { path, files: [await lookAt(path)] }
+  if (info.isFile()) return { path, files: [await lookAt(path)] }
+  if (!info.isDirectory())
+    throw new WinnowError('input', {
+      code: 'not-a-file',
+      message: 'the losses are not a regular file and cannot be read twice',
+      file: path,
+      expected: 'a file, or a directory of them',
+      hint: 'Write them to a file first.',
+    })
   const names = await checkpointNames(path)
   const files: LossFile[] = []
   for (const name of names) {

@@ -376,6 +376,7 @@ describe('select by imported losses', () => {
     for (const [trajectories, code] of [
       [pickle, 'pickle'],
       [join(home, 'none'), 'missing-file'],
+      ...(process.platform === 'win32' ? [] : [['/dev/null', 'not-a-file']]),
     ])
       expect(await faultOf(run('run', { signals: { trajectories } }))).toMatchObject({ code, file: trajectories })
     expect(readdirSync(home).sort()).toEqual(['losses.pt', 'pool.jsonl'])
