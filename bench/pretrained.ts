@@ -124,16 +124,22 @@ function weightsOf({ parameters }: LanguageModel): TensorMap {
   )
 }
 
-/** FLOP/s of the best of some square products: what the device gives at most through this runtime. */
+/** Products of a chain: only the last one's result leaves the device. */
+const CHAIN = 8
+
+/** FLOP/s of the best of some chains of square products: what the device gives at most through this runtime. Measured with no peer at work. */
 async function matmulRate(device: Device): Promise<number> {
   const n = options.tiny ? 256 : 1024
-  const executable = await compile({ y: matmul(input('a', [n, n]), input('b', [n, n])) }, device)
-  const side = () => new device.ort.Tensor('float32', new Float32Array(n * n).fill(0.5), [n, n]) as OrtTensor
+  const b = input('b', [n, n])
+  let y = input('a', [n, n])
+  for (let i = 0; i < CHAIN; i++) y = matmul(y, b)
+  const executable = await compile({ y }, device)
+  const side = () => new device.ort.Tensor('float32', new Float32Array(n * n).fill(1 / n), [n, n]) as OrtTensor
   const feeds = { a: side(), b: side() }
   let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < 20; i++) least = Math.min(least, (await timed(() => executable.run(feeds))).seconds)
+  for (let i = 0; i < 8; i++) least = Math.min(least, (await timed(() => executable.run(feeds))).seconds)
   await executable.release()
-  return (2 * n ** 3) / least
+  return (CHAIN * 2 * n ** 3) / least
 }
 
 interface PeerSide {
@@ -178,6 +184,7 @@ async function measureTraining(item: Case, model: LanguageModel, weights: Tensor
     losses.push((await trainer.train(collated[losses.length % collated.length], RATE)).loss)
   }
   while (losses.length < WARMUP) await train()
+  const rate = await matmulRate(device)
   const shared = { path: folder, tokens: join(folder, 'tokens'), batch: item.batch, length: item.length, threads }
   const peers = new Map<string, Peer>()
   for (const { name, spec } of peerSides(true)) {
@@ -203,7 +210,6 @@ async function measureTraining(item: Case, model: LanguageModel, weights: Tensor
   const [{ shape, positions }] = collated
   const flops = trainer.flops({ rows: shape[0], length: shape[1], labels: positions.length }).train
   await trainer.release()
-  const rate = await matmulRate(device)
   return {
     ...summary(sides, item.batch * item.length),
     ...{ lossDifference: difference, matmulRate: rate, torch, labelShare: positions.length / (shape[0] * shape[1]) },

@@ -43,6 +43,19 @@ export interface Transport {
 const LONGEST_WAIT = 120_000
 const REDIRECTS = 8
 const PROGRESS = 1 << 20
+/** Bytes of an answer that is read whole: a page of a listing has a thousand files. */
+const MOST_ANSWER = 64 << 20
+
+function endless({ endpoint, id }: HubRequest): WinnowError {
+  return new WinnowError('failure', {
+    code: 'bad-hub-answer',
+    message: `the hub at ${new URL(endpoint).host} answers without end`,
+    file: id,
+    found: `more than ${MOST_ANSWER} bytes`,
+    expected: 'what it knows of one model',
+    hint: 'Check HF_ENDPOINT and proxies on the way.',
+  })
+}
 
 /** Aborts its signal when it was not restarted for so long. */
 function idleTimer(milliseconds: number) {
@@ -173,7 +186,12 @@ export function createTransport(
       persist(async () => {
         const begun = await begin(String(input), init)
         const body: Uint8Array[] = []
-        for await (const piece of pieces(begun)) body.push(piece)
+        let size = 0
+        for await (const piece of pieces(begun)) {
+          body.push(piece)
+          size += piece.length
+          if (size > MOST_ANSWER) throw endless(request)
+        }
         const { status, headers } = begun.response
         return new Response(Buffer.concat(body), { status, headers })
       }),

@@ -1,6 +1,6 @@
 /** Tensors of one safetensors file, or of shards and their index, read from disk one at a time. */
 
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import { decodeInto, FLOAT_BYTES, isFloatFormat } from '../models/float-formats.ts'
@@ -12,6 +12,7 @@ import {
   unsupportedDtype,
 } from '../models/safetensors.ts'
 import { errorCode, ioError } from '../runs/fault.ts'
+import { refuseLarge } from './json-files.ts'
 import type { WeightFiles } from './model-files.ts'
 import { refusePointer } from './pointer.ts'
 
@@ -123,6 +124,15 @@ export async function openSafetensors(path: string): Promise<WeightFiles> {
   return weightFiles(await openAll([path]))
 }
 
+async function readIndex(path: string): Promise<Buffer> {
+  try {
+    refuseLarge((await stat(path)).size, path)
+    return await readFile(path)
+  } catch (error) {
+    throw ioError(error, path, 'read')
+  }
+}
+
 /**
  * The shard of every tensor that the text of a model.safetensors.index.json names.
  *
@@ -157,9 +167,7 @@ export function parseWeightIndex(text: string, file: string): Map<string, string
  */
 export async function openShards(directory: string, indexName: string): Promise<WeightFiles> {
   const indexPath = join(directory, indexName)
-  const bytes = await readFile(indexPath).catch((error) => {
-    throw ioError(error, indexPath, 'read')
-  })
+  const bytes = await readIndex(indexPath)
   refusePointer(bytes, indexPath)
   const index = parseWeightIndex(bytes.toString('utf8'), indexPath)
   const shards = [...new Set(index.values())].sort()

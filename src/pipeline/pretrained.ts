@@ -52,7 +52,9 @@ export async function maybePretrained(
   })
   try {
     const opened = await openModel(options.proxy, files)
-    for (const message of files.notices) onEvent({ kind: 'notice', notice: { code: 'model', message } })
+    const own = `its config.json names code of its own (auto_map), which is never run: winnow's own ${opened.model.family} is used`
+    for (const message of [...files.notices, ...(files.remoteCode === undefined ? [] : [own])])
+      onEvent({ kind: 'notice', notice: { code: 'model', message } })
     onEvent({
       kind: 'stage-end',
       stage: 'model',
