@@ -5,8 +5,8 @@ import type { ScoreResult } from '../pipeline/score.ts'
 import { adder, addHub, addMachine, addReading, type CommonFlags, commonOf, endings } from './common-options.ts'
 import { bytes, count, counted, duration, nats } from './numbers.ts'
 import { shownPath } from './summary.ts'
-import { pairs, type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
-import { commandLine, tellRest, work } from './work.ts'
+import { pairs, type Terminal, terminalOf } from './terminal.ts'
+import { commandLine, finish, work } from './work.ts'
 
 interface ScoreFlags extends CommonFlags {
   out?: string
@@ -51,28 +51,29 @@ export function defineScore(command: Command): void {
     // Wrong usage before a device is looked for; whether that has the precision is known afterwards.
     const { proxy } = resolveScoreOptions({ ...asked, precision: undefined })
     const terminal = terminalOf(process.stderr)
-    const result = await work(
+    await work(
       {
         title: `scores of ${pool.length === 1 ? pool[0] : `${pool.length} inputs`} under ${proxy}`,
         device: flags.device ?? 'auto',
         run: async (device, context, progress) => {
-          const done = await score({ ...asked, device }, context)
-          tellRest(progress, done.notices, terminal)
-          return done
+          const result = await score({ ...asked, device }, context)
+          finish(result, { progress, terminal, json: flags.json, render })
         },
       },
       terminal,
     )
-    terminal.write(render(result, terminal))
-    if (flags.json) writeJson(result)
-    else if (process.stdout.isTTY !== true) writeData(result.out.path)
   })
 }
 
 function render(result: ScoreResult, terminal: Terminal): string {
   const { rows, unscored, tokens, nll, perplexity, out, seconds, device } = result
   const facts: [string, string][] = [
-    ['mean', `${nats(nll)} nats a token, perplexity ${perplexity.toFixed(perplexity < 100 ? 2 : 0)}`],
+    [
+      'mean',
+      tokens.scored === 0
+        ? 'nothing was scored'
+        : `${nats(nll)} nats a token, perplexity ${perplexity.toFixed(perplexity < 100 ? 2 : 0)}`,
+    ],
     ['scores', `${terminal.style('bold', shownPath(out.path))} (${bytes(out.bytes)})`],
     ['time', `${duration(seconds)} on ${device}`],
   ]

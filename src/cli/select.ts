@@ -6,8 +6,8 @@ import { endings } from './common-options.ts'
 import { mergeOptions, readConfig } from './replay.ts'
 import { type AskedOptions, addSelectOptions, checkOptions, optionsOf, type SelectFlags } from './select-options.ts'
 import { renderPlan, renderSummary } from './summary.ts'
-import { type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
-import { commandLine, tellRest, work } from './work.ts'
+import { type Terminal, terminalOf, writeJson } from './terminal.ts'
+import { commandLine, finish, work } from './work.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
 
@@ -50,10 +50,7 @@ async function select(asked: AskedOptions, flags: SelectFlags, terminal: Termina
         }
         const { select: run } = await import('../pipeline/select.ts')
         const result = await run(options, context)
-        tellRest(progress, result.notices, terminal)
-        terminal.write(renderSummary(result, terminal))
-        if (flags.json) writeJson(result)
-        else if (process.stdout.isTTY !== true) writeData(result.out.path)
+        finish(result, { progress, terminal, json: flags.json, render: renderSummary })
       },
     },
     terminal,

@@ -15,9 +15,9 @@ import {
 } from './common-options.ts'
 import { bytes, count, counted, duration, nats, scaled } from './numbers.ts'
 import { shownPath } from './summary.ts'
-import { pairs, type Terminal, terminalOf, writeData, writeJson } from './terminal.ts'
+import { pairs, type Terminal, terminalOf } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
-import { commandLine, tellRest, work } from './work.ts'
+import { commandLine, finish, work } from './work.ts'
 
 interface TrainFlags extends Omit<CommonFlags, 'proxy'> {
   model?: string
@@ -66,21 +66,17 @@ export function defineTrain(command: Command): void {
     // Wrong usage before a device is looked for; whether that has the precision is known afterwards.
     const { proxy } = resolveTrainOptions({ ...asked, precision: undefined })
     const terminal = terminalOf(process.stderr)
-    const result = await work(
+    await work(
       {
         title: `training of ${proxy} on ${pool.length === 1 ? pool[0] : `${pool.length} inputs`}`,
         device: flags.device ?? 'auto',
         run: async (device, context, progress) => {
-          const done = await train({ ...asked, device }, context)
-          tellRest(progress, done.notices, terminal)
-          return done
+          const result = await train({ ...asked, device }, context)
+          finish(result, { progress, terminal, json: flags.json, render })
         },
       },
       terminal,
     )
-    terminal.write(render(result, terminal))
-    if (flags.json) writeJson(result)
-    else if (process.stdout.isTTY !== true) writeData(result.out.path)
   })
 }
 

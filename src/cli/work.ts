@@ -6,7 +6,7 @@ import { chooseDevice, driverEnvironment } from './device.ts'
 import { Interrupted } from './fault.ts'
 import { listenForInterrupts } from './interrupt.ts'
 import { createProgress, type Progress } from './progress.ts'
-import { plain, type Terminal, wrap } from './terminal.ts'
+import { plain, type Terminal, wrap, writeData, writeJson } from './terminal.ts'
 import { version } from './version.ts'
 
 export interface Work<R> {
@@ -47,11 +47,27 @@ export async function work<R>({ title, device: asked, run }: Work<R>, terminal: 
   }
 }
 
-/** Notices that the result has and progress has not shown. */
-export function tellRest(progress: Progress, notices: readonly { message: string }[], terminal: Terminal): void {
+interface Finished {
+  notices: readonly { message: string }[]
+  out: { path: string }
+}
+
+interface Ending<R> {
+  progress: Progress
+  terminal: Terminal
+  /** One JSON object on standard output, in the place of the output's path. */
+  json?: boolean
+  render(result: R, terminal: Terminal): string
+}
+
+/** The end of a command: notices that progress has not shown, the summary for people, and standard output for programs. */
+export function finish<R extends Finished>(result: R, { progress, terminal, json, render }: Ending<R>): void {
   const told = new Set(progress.notices.map(({ message }) => message))
-  for (const { message } of notices) {
+  for (const { message } of result.notices) {
     if (!told.has(message)) progress.print(`${terminal.style('yellow', 'note:')} ${plain(message)}`)
   }
   progress.close()
+  terminal.write(render(result, terminal))
+  if (json) writeJson(result)
+  else if (process.stdout.isTTY !== true) writeData(result.out.path)
 }
