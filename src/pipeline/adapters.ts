@@ -1,12 +1,10 @@
 /** Low-rank adapters as PEFT saves them, and the weights with them added in. */
 
 import { join } from 'node:path'
-import type { TensorMap } from '../engine/tensor.ts'
 import type { WeightFiles } from '../hub/model-files.ts'
-import { encodeFloats } from '../models/float-formats.ts'
-import { encodeSafetensorsHeader } from '../models/safetensors.ts'
 import { createAtomicFile, writeFileAtomic } from '../runs/files.ts'
 import { type LoraOptions, loraScale, mergeLora } from '../training/lora.ts'
+import { allTensors, commitTensors } from './checkpoints.ts'
 import type { Pretrained } from './pretrained.ts'
 import type { TrainedProxy } from './proxy.ts'
 
@@ -28,14 +26,10 @@ export async function saveAdapters(
   directory: string,
   { proxy, pretrained, trained, lora }: Adapted,
 ): Promise<SavedAdapters> {
-  const adapters: TensorMap = new Map()
-  for (const [name, { shape }] of trained.names())
-    adapters.set(name, { shape: [...shape], data: await trained.read(name) })
+  const adapters = await allTensors(trained)
   const { model } = proxy
   await using file = await createAtomicFile(join(directory, 'adapter_model.safetensors'))
-  await file.write(encodeSafetensorsHeader([...adapters], { metadata: { format: 'pt' } }))
-  for (const { data } of adapters.values()) await file.write(encodeFloats(data, 'F32'))
-  await file.commit()
+  await commitTensors(file, adapters, { format: 'pt' })
   const { id, revision } = pretrained.files.source
   const config = {
     peft_type: 'LORA',

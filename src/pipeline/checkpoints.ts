@@ -2,9 +2,12 @@
 
 import { readFile } from 'node:fs/promises'
 import type { TensorMap } from '../engine/tensor.ts'
+import type { WeightFiles } from '../hub/model-files.ts'
 import { openSafetensors } from '../hub/weights.ts'
 import { encodeFloats } from '../models/float-formats.ts'
 import { encodeSafetensorsHeader } from '../models/safetensors.ts'
+import type { AtomicFile } from '../runs/files.ts'
+import type { FileRecord } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { readNpy } from '../signals/npy.ts'
@@ -100,18 +103,32 @@ async function writeTensors(
   metadata: Record<string, string> = {},
 ): Promise<OutputRecord> {
   await using file = await work.create(path)
-  await file.write(encodeSafetensorsHeader([...tensors], { dtype: 'F32', metadata }))
-  for (const { data } of tensors.values()) {
-    for (let at = 0; at < data.length; at += CHUNK) await file.write(encodeFloats(data.subarray(at, at + CHUNK), 'F32'))
-  }
-  return { path, ...(await file.commit()) }
+  return { path, ...(await commitTensors(file, tensors, metadata)) }
 }
 
 /** Numbers written at a time. */
 const CHUNK = 2 ** 20
 
+/** Fills a file with float32 tensors, a stretch at a time, and gives it its name. */
+export async function commitTensors(
+  file: AtomicFile,
+  tensors: TensorMap,
+  metadata: Record<string, string>,
+): Promise<FileRecord> {
+  await file.write(encodeSafetensorsHeader([...tensors], { dtype: 'F32', metadata }))
+  for (const { data } of tensors.values()) {
+    for (let at = 0; at < data.length; at += CHUNK) await file.write(encodeFloats(data.subarray(at, at + CHUNK), 'F32'))
+  }
+  return await file.commit()
+}
+
 async function readTensors(path: string): Promise<TensorMap> {
   await using file = await openSafetensors(path)
+  return await allTensors(file)
+}
+
+/** Every tensor of a file, in memory. */
+export async function allTensors(file: WeightFiles): Promise<TensorMap> {
   const tensors: TensorMap = new Map()
   for (const [name, { shape }] of file.names()) tensors.set(name, { shape: [...shape], data: await file.read(name) })
   return tensors

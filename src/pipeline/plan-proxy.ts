@@ -13,7 +13,7 @@ import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Counted } from './plan.ts'
 import type { Pretrained } from './pretrained.ts'
-import { nanoProxy, pretrainedProxy, startTrainer, type TrainedProxy } from './proxy.ts'
+import { proxyFor, startTrainer, type TrainedProxy } from './proxy.ts'
 
 /** Plans every batch of the proxy's run and tries a few on this machine. Writes nothing. */
 export async function planProxy(
@@ -21,10 +21,7 @@ export async function planProxy(
   checkpoints: number,
   { device, options, pretrained }: { device: Device; options: ResolvedOptions; pretrained?: Pretrained },
 ) {
-  const proxy =
-    pretrained === undefined
-      ? nanoProxy(counted, counted.vocabularySize, options.maxLength)
-      : pretrainedProxy(pretrained, counted, options.maxLength, options.training)
+  const proxy = proxyFor({ rows: counted, vocabularySize: counted.vocabularySize, options, pretrained })
   const { recipe } = proxy
   const { maxLength, tokensPerBatch, epochs } = recipe
   const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)

@@ -32,8 +32,8 @@ export interface TrainedProxy {
   choices: GraphChoices
   /** Everything that its losses depend on besides rows, seed and device. */
   identity: Json
-  /** The state to start from, and the weights that stay as they are. */
-  start(seed: number): Promise<{ state: TrainingState; frozen?: TensorMap }>
+  /** The state to start from, `resumed` where there is one, and the weights that stay as they are. */
+  start(seed: number, resumed?: TrainingState): Promise<{ state: TrainingState; frozen?: TensorMap }>
 }
 
 /** Bytes that logits may take at a time, in scoring and in training. Training computes gradients per chunk too, which larger ones amortise. */
@@ -51,8 +51,22 @@ const chunksFor = (tokens: number, vocabularySize: number, bytes: number) =>
 export const scoringChunks = (tokens: number, vocabularySize: number): number =>
   chunksFor(tokens, vocabularySize, SCORING_LOGITS)
 
+interface ProxyOf {
+  rows: CountedRows
+  /** Of the tokenizer that gave the rows. */
+  vocabularySize: number
+  options: { maxLength: number; training: ResolvedTrainingOptions }
+  pretrained?: Pretrained
+}
+
+/** The model that is trained on these rows: the pretrained one, or nano. */
+export const proxyFor = ({ rows, vocabularySize, options, pretrained }: ProxyOf): TrainedProxy =>
+  pretrained === undefined
+    ? nanoProxy(rows, vocabularySize, options.maxLength)
+    : pretrainedProxy(pretrained, rows, options.maxLength, options.training)
+
 /** nano, sized from the rows' tokens. */
-export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number): TrainedProxy {
+function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number): TrainedProxy {
   const { config, recipe, optimiser } = nanoRecipe({
     tokens: sum(rows.lengths),
     labels: sum(rows.labels),
@@ -61,7 +75,7 @@ export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: 
     maxLength,
   })
   // A row longer than a batch is a batch of its own.
-  const chunks = chunksFor(Math.max(scoringTokens(recipe), maxLength), vocabularySize, SCORING_LOGITS)
+  const chunks = scoringChunks(Math.max(scoringTokens(recipe), maxLength), vocabularySize)
   return {
     name: 'nano',
     model: llama(config),
@@ -69,7 +83,7 @@ export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: 
     optimiser,
     choices: { chunks, maxLength },
     identity: { proxy: 'nano', config, recipe, optimiser, chunks } as unknown as Json,
-    start: async (seed) => ({ state: startingState(nanoInitialParameters(config, seed)) }),
+    start: async (seed, resumed) => ({ state: resumed ?? startingState(nanoInitialParameters(config, seed)) }),
   }
 }
 
@@ -77,7 +91,7 @@ export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: 
  * A pretrained model with S2L's recipe (docs of `TrainingOptions` say the defaults): AdamW without weight decay, betas 0.9 and 0.999, cosine
  * with 3 % warm-up, gradients clipped at 1. Source: the authors' code, Yang et al. 2024, arXiv 2403.07384.
  */
-export function pretrainedProxy(
+function pretrainedProxy(
   { name, model, hash, weights }: Pretrained,
   rows: CountedRows,
   maxLength: number,
@@ -103,7 +117,7 @@ export function pretrainedProxy(
   }
   const optimiser: AdamWOptions = { beta1: 0.9, beta2: 0.999, weightDecay: 0, maxNorm: 1 }
   choices.chunks = chunksFor(microBatch, model.vocabularySize, TRAINING_LOGITS)
-  choices.scoringChunks = chunksFor(Math.max(scoringTokens(recipe), maxLength), model.vocabularySize, SCORING_LOGITS)
+  choices.scoringChunks = scoringChunks(Math.max(scoringTokens(recipe), maxLength), model.vocabularySize)
   return {
     name,
     model,
@@ -111,10 +125,10 @@ export function pretrainedProxy(
     optimiser,
     choices,
     identity: { proxy: hash, recipe, optimiser, choices } as unknown as Json,
-    async start(seed) {
-      const parameters = await weights()
-      if (lora === undefined) return { state: startingState(parameters) }
-      return { state: startingState(initialParameters(trainedParameters(model, lora), seed)), frozen: parameters }
+    async start(seed, resumed) {
+      if (lora === undefined) return { state: resumed ?? startingState(await weights()) }
+      const adapters = () => startingState(initialParameters(trainedParameters(model, lora), seed))
+      return { state: resumed ?? adapters(), frozen: await weights() }
     },
   }
 }
@@ -140,7 +154,7 @@ export async function startTrainer(
   options: Pick<BaseOptions, 'seed' | 'threads'>,
   resumed?: TrainingState,
 ): Promise<Trainer> {
-  const { state, frozen } = await start(options.seed)
+  const { state, frozen } = await start(options.seed, resumed)
   const trainer = await compileTrainer({
     model,
     device,
@@ -149,6 +163,6 @@ export async function startTrainer(
     parallel: workerThreads(options.threads),
     ...choices,
   })
-  trainer.load(resumed ?? state)
+  trainer.load(state)
   return trainer
 }

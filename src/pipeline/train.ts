@@ -33,7 +33,7 @@ import {
   resolvePoolOptions,
 } from './pool-options.ts'
 import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
-import { nanoProxy, pretrainedProxy, type TrainedProxy } from './proxy.ts'
+import { proxyFor, type TrainedProxy } from './proxy.ts'
 import { isFile } from './selection.ts'
 import { type TrainedFacts, trainModel } from './training-stage.ts'
 import { nothingToTrain } from './trajectories.ts'
@@ -104,10 +104,8 @@ export async function train(asked: TrainOptions, pipeline: PipelineContext): Pro
     const pool = await readPool(context, dataset)
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const { store } = tokens
-    const proxy =
-      pretrained === undefined
-        ? nanoProxy(store, tokens.tokenizer.vocabularySize, options.maxLength)
-        : pretrainedProxy(pretrained, store, options.maxLength, options.training)
+    const { vocabularySize } = tokens.tokenizer
+    const proxy = proxyFor({ rows: store, vocabularySize, options, pretrained })
     const trainOn = trainableRows(store, options.maxLength)
     if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
     const plan = planTrajectories(store, proxy.recipe, options.checkpoints, options.seed, trainOn)

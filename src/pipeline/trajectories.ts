@@ -13,7 +13,7 @@ import { type Context, notify, perform } from './context.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
-import { nanoProxy, pretrainedProxy, startTrainer } from './proxy.ts'
+import { proxyFor, startTrainer } from './proxy.ts'
 
 /** Trained tokens below which a run says that its pool is small. */
 const SMALL_POOL = 20_000
@@ -47,10 +47,7 @@ export async function recordPool(
   const { store, tokenizer } = tokens
   // A model that has read more than the pool beats a bigram of the pool whatever it learns here.
   const bigram = pretrained === undefined ? await fitPool(context, tokens) : undefined
-  const proxy =
-    pretrained === undefined
-      ? nanoProxy(store, tokenizer.vocabularySize, options.maxLength)
-      : pretrainedProxy(pretrained, store, options.maxLength, options.training)
+  const proxy = proxyFor({ rows: store, vocabularySize: tokenizer.vocabularySize, options, pretrained })
   const models = pretrained === undefined ? 'all' : 'last'
   const result = await perform<Json>(context, {
     name: 'trajectories',
