@@ -21,7 +21,10 @@ function imports(file: string): { name: string; types: boolean }[] {
 const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
-const core = ['engine', 'models', 'training', 'clustering', 'methods', 'signals', 'random', 'webassembly']
+const core = [
+  ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'importance'],
+  ...['methods', 'signals', 'random', 'webassembly'],
+]
 
 /** Each room and the rooms it may use at run time. */
 const arrows: Record<string, string[]> = {
@@ -30,10 +33,14 @@ const arrows: Record<string, string[]> = {
   engine: ['random'],
   models: ['engine', 'random'],
   clustering: ['random', 'webassembly'],
+  similarity: ['random', 'webassembly'],
+  transport: ['random', 'similarity', 'webassembly'],
+  importance: [],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
+  embedding: ['training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
-  methods: ['signals', 'random', 'clustering'],
+  methods: ['signals', 'random', 'clustering', 'transport'],
   parallel: [],
   runs: [],
   dataset: ['runs'],
@@ -51,6 +58,10 @@ const arrows: Record<string, string[]> = {
     'models',
     'engine',
     'clustering',
+    'similarity',
+    'transport',
+    'importance',
+    'embedding',
     'parallel',
     'evaluation',
     'report',
