@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { WinnowError } from '../errors.ts'
+import { POOLINGS } from '../pipeline/target-options.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { DEVICES } from './common-options.ts'
 import type { AskedOptions } from './select-options.ts'
@@ -19,6 +20,14 @@ const configSchema: z.ZodType<Partial<AskedOptions>> = z.object({
   seed: z.number().optional(),
   proxy: z.string().optional(),
   signals: z.record(z.string(), z.string()).optional(),
+  target: z.array(z.string()).optional(),
+  targetFields: z.string().optional(),
+  targetTemplate: z.string().optional(),
+  embedding: z.string().optional(),
+  pooling: z.enum(POOLINGS).optional(),
+  embeddingTokens: z.number().optional(),
+  embeddingPrefix: z.string().optional(),
+  normaliseLength: z.number().optional(),
   revision: z.string().optional(),
   offline: z.boolean().optional(),
   epochs: z.number().optional(),

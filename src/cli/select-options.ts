@@ -8,7 +8,17 @@ import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
 import { checkImports, checkProxy, parseSignals } from '../pipeline/importable.ts'
 import type { SelectOptions } from '../pipeline/options.ts'
-import { adder, addHub, addMachine, addReading, addTraining, type CommonFlags, commonOf } from './common-options.ts'
+import { POOLINGS, resolveTargetOptions, type TargetOptions } from '../pipeline/target-options.ts'
+import {
+  type Add,
+  adder,
+  addHub,
+  addMachine,
+  addReading,
+  addTraining,
+  type CommonFlags,
+  commonOf,
+} from './common-options.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** What a command asks of the pipeline, the device not yet chosen. */
@@ -17,7 +27,7 @@ export interface AskedOptions extends Omit<SelectOptions, 'device'> {
 }
 
 /** What commander makes of the command line; method options lie among the others, as text. */
-export interface SelectFlags extends CommonFlags {
+export interface SelectFlags extends CommonFlags, TargetOptions {
   budget?: string
   method?: string
   out?: string
@@ -34,6 +44,7 @@ export function addSelectOptions(command: Command): void {
   add(what, `-m, --method <${methods.map(({ name }) => name).join('|')}>`, 'see `winnow methods` (default: s2l)')
   add(what, '--seed <n>', 'of every random choice (default: 0)', wholeNumber(0))
   addReading(add)
+  addTarget(add)
   const writing = 'Writing:'
   add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
   add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')
@@ -52,14 +63,46 @@ export function addSelectOptions(command: Command): void {
   add(
     proxy,
     '--signal <name=file>',
-    'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines)',
-    (text, earlier) => [...((earlier as string[] | undefined) ?? []), text],
+    'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines); embeddings=<file> and target-embeddings=<file>: vectors (.npy, Parquet, JSON Lines)',
+    another,
   )
   addTraining(add)
   addMachine(add)
   for (const { flags, description, owners } of methodOptions()) {
     add(`Of the method ${owners.join(' and ')}:`, flags, description)
   }
+}
+
+/** Options that may be given several times. */
+const another = (text: string, earlier: unknown): string[] => [...((earlier as string[] | undefined) ?? []), text]
+
+function addTarget(add: Add): void {
+  const target = 'The target, for methods that pick toward one:'
+  add(target, '-t, --target <file>', 'some of what the model is to be good at; may be given several times', another)
+  add(target, '--target-fields <map>', 'as --fields, of the target (default: detected)')
+  add(target, '--target-template <text>', 'as --template, of the target')
+  const embedding = 'The embedding that pool and target are compared in:'
+  add(
+    embedding,
+    '--embedding <model>',
+    "ngrams (of the pool's words, no download), proxy (hidden states of --proxy), a hub id or a model directory (default: ngrams)",
+  )
+  add(embedding, '--pooling <kind>', `of an encoder: ${POOLINGS.join(', ')} (default: auto, the model's own)`).choices(
+    POOLINGS,
+  )
+  add(
+    embedding,
+    '--embedding-tokens <n>',
+    'texts are cut to this many tokens (default: what the encoder takes, at most 512)',
+    wholeNumber(4),
+  )
+  add(embedding, '--embedding-prefix <text>', 'put before each text, for encoders that want one')
+  add(
+    embedding,
+    '--normalise-length <n>',
+    'texts are cut to this many characters before they are compared',
+    wholeNumber(1),
+  )
 }
 
 interface MethodOption {
@@ -91,6 +134,8 @@ function methodOptions(): MethodOption[] {
 /** What was given on the command line as options of the pipeline. Nothing is checked that the pipeline checks. */
 export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOptions> {
   const all = flags as Record<string, unknown>
+  const { target, targetFields, targetTemplate } = flags
+  const { embedding, pooling, embeddingTokens, embeddingPrefix, normaliseLength } = flags
   const given = methodOptions().filter(({ name }) => all[name] !== undefined)
   return {
     ...commonOf(flags),
@@ -99,6 +144,8 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
     method: flags.method,
     methodOptions: Object.fromEntries(given.map(({ name }) => [name, all[name]])),
     out: flags.out,
+    ...{ target, targetFields, targetTemplate },
+    ...{ embedding, pooling, embeddingTokens, embeddingPrefix, normaliseLength },
     signals: flags.signal && parseSignals(flags.signal),
     device: flags.device,
   }
@@ -107,7 +154,7 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
 /**
  * The options as the pipeline takes them, or what is wrong with them, before anything is read.
  *
- * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`,
+ * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`, `no-target`,
  * and as `checkImports` and `checkProxy`.
  */
 export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
@@ -146,5 +193,6 @@ export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
     checkImports(options.signals, method.name, method.needs(parsed, unit))
     checkProxy(options.signals, options.proxy ?? 'nano')
   }
+  resolveTargetOptions(options, method.name, method.needs(parsed, unit))
   return { ...options, pool, budget, method: method.name, methodOptions: parsed }
 }

@@ -18,6 +18,7 @@ Examples:
   winnow select pool.jsonl --budget 30%
   winnow select pool.jsonl --budget 30% --proxy EleutherAI/pythia-70m-deduped
   winnow select 'data/*.jsonl' --budget 2Mtok --out picked.jsonl --stratify source
+  winnow select pool.parquet --method got-d --target task.jsonl --budget 50000
   winnow select --config pool.winnow/manifest.json --seed 1 --out again.jsonl`
 
 /** Fills in the command: its description, options and action. */

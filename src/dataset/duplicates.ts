@@ -7,43 +7,65 @@ export interface DuplicateSet {
   add(turns: readonly Turn[]): boolean
 }
 
+export interface CopyIndex {
+  /** Adds a text; the number of the first equal one (its own where there was none), counting from 0 in the order of adding. */
+  add(text: string): number
+}
+
 /**
- * An empty set. Open addressing over pairs of 32-bit words, doubled at half load. Two different records among N are
- * taken as equal with probability about N² / 2^65: 3e-8 for a million. O(characters) a record.
+ * An empty set. Two different records among N are taken as equal with probability about N² / 2^65: 3e-8 for a million.
+ * O(characters) a record.
  */
 export function duplicateSet(): DuplicateSet {
+  const table = hashTable(2)
+  return { add: (turns) => table.place(...hashTurns(turns), 0) !== undefined }
+}
+
+/** As `duplicateSet`, of bare texts, and telling which one came first: 12 bytes a text (at half load, 24). */
+export function copyIndex(): CopyIndex {
+  const table = hashTable(3)
+  let count = 0
+  return {
+    add(text) {
+      const own = count++
+      return table.place(...hashTurns([{ role: 'text', content: text, trained: false }]), own) ?? own
+    },
+  }
+}
+
+/** Open addressing over pairs of 32-bit words, never (0, 0), and with `words` 3 a number beside each; doubled at half load. */
+function hashTable(words: 2 | 3) {
   let slots = 1 << 12
-  let table = new Uint32Array(2 * slots)
+  let table = new Uint32Array(words * slots)
   let count = 0
 
-  /** Places a hash; whether it was there. */
-  const place = (low: number, high: number): boolean => {
-    let slot = low & (slots - 1)
-    for (;;) {
-      const a = table[2 * slot]
-      const b = table[2 * slot + 1]
-      if (a === 0 && b === 0) break
-      if (a === low && b === high) return true
-      slot = (slot + 1) & (slots - 1)
+  /** Places a hash, or gives the number (0 without one) that it was placed with before. */
+  const find = (low: number, high: number, number: number): number | undefined => {
+    let at = words * (low & (slots - 1))
+    while (table[at] !== 0 || table[at + 1] !== 0) {
+      if (table[at] === low && table[at + 1] === high) return words === 3 ? table[at + 2] : 0
+      at += words
+      if (at === table.length) at = 0
     }
-    table[2 * slot] = low
-    table[2 * slot + 1] = high
-    return false
+    table[at] = low
+    table[at + 1] = high
+    if (words === 3) table[at + 2] = number
+    return undefined
   }
 
   const grow = () => {
     const old = table
     slots *= 2
-    table = new Uint32Array(2 * slots)
-    for (let i = 0; i < old.length; i += 2) if (old[i] !== 0 || old[i + 1] !== 0) place(old[i], old[i + 1])
+    table = new Uint32Array(words * slots)
+    for (let i = 0; i < old.length; i += words)
+      if (old[i] !== 0 || old[i + 1] !== 0) find(old[i], old[i + 1], words === 3 ? old[i + 2] : 0)
   }
 
   return {
-    add(turns) {
-      const [low, high] = hashTurns(turns)
-      const seen = place(low, high)
-      if (!seen && 2 * ++count > slots) grow()
-      return seen
+    place(low: number, high: number, number: number): number | undefined {
+      const earlier = find(low, high, number)
+      if (earlier === undefined && 2 * ++count > slots) grow()
+      return earlier
     },
   }
 }

@@ -26,6 +26,43 @@ export type SignalNeed =
   | { signal: 'source' }
   /** [N] tokens of each row as training would see it: prompt and response, truncated at the maximum length. */
   | { signal: 'tokens' }
+  /**
+   * Vectors [N, d] of the rows and [m, d] of the target's, in files: methods are given what is computed from them, never the vectors.
+   * `normalise`: to unit length.
+   */
+  | { signal: 'embeddings'; normalise: boolean }
+  /** [N] the first row of the pool with the same text (a row itself where it is the first). */
+  | { signal: 'copies' }
+  /** [N] transport cost between each row's source (the whole pool where rows name none) and the target, from at most `sample` rows of it. */
+  | { signal: 'distance'; of: 'embeddings'; sample: number; epsilon: EpsilonPolicy }
+  /**
+   * [N] potential g(x) - epsilon log b of each row in one transport problem between the target and `sample` of the candidates: the rows of the
+   * `domains` nearest sources (more where the budget needs them). With it come `nearest` [N], the target row of least cost, `nearest_cost`
+   * [N] and `candidate` [N].
+   */
+  | ({ signal: 'potential'; of: 'embeddings'; domains: number | 'all'; collapse: boolean } & TransportChoices)
+  /** [N] the row that was preferred to each as its near duplicate, itself where none was; -1 where the walk never came to it. */
+  | { signal: 'distinct'; of: 'embeddings'; by: 'potential'; descending: boolean; threshold: number; collapse: boolean }
+  /** [N] place of each row in the order in which target rows take their nearest neighbours round by round; -1 beyond the budget. */
+  | { signal: 'order'; of: 'embeddings' }
+  /** [N] log importance weight of each row: its hashed n-grams' counts times log(p target / p pool). */
+  | { signal: 'importance' }
+
+/** `auto`: 0.05 of the cost's standard deviation, on a sample; a number: in units of the cost. */
+export type EpsilonPolicy = 'auto' | number
+
+export interface TransportChoices {
+  /** Candidates that the problem is solved on. */
+  sample: number
+  epsilon: EpsilonPolicy
+  /** w in (0, 2). */
+  relaxation: number
+  /** L1 marginal error. */
+  threshold: number
+  iterations: number
+  /** Penalty of both marginals, in units of the cost; `none`: they are kept. */
+  unbalanced: 'none' | number
+}
 
 /** A column beside the rows; NaN or -1 (said by the method) where a row has no value. */
 export type Column = Float64Array | Float32Array | Int32Array | Uint32Array | Uint8Array | readonly string[]

@@ -6,6 +6,7 @@ import { requireSignal } from '../signals/signal.ts'
 import { drawTokens } from './allocation.ts'
 import { underFilled } from './budget.ts'
 import { defineMethod } from './method.ts'
+import { countTokens, usableRows } from './ordered.ts'
 
 /**
  * Rows drawn uniformly without replacement. A budget in tokens takes rows in drawn order until the next would exceed
@@ -19,14 +20,13 @@ export const random = defineMethod({
   summary: 'Rows drawn uniformly without replacement.',
   options: z.object({}),
   needs: (_, unit) => (unit === 'tokens' ? [{ signal: 'tokens' }] : []),
-  select: ({ rows, budget, signals, seed }) => {
-    const known = signals.tokens?.data
-    const pool = Uint32Array.from({ length: rows }, (_, row) => row).filter((row) => known?.[row] !== 0)
+  select: (input) => {
+    const { rows, budget, signals, seed } = input
+    const pool = usableRows(input)
     const stream = randomStream(seed, 'random draw')
-    const tokens = budget.unit === 'tokens' ? requireSignal(signals, 'tokens', rows).data : known
     const selected =
       budget.unit === 'tokens'
-        ? drawTokens([sample(pool, pool.length, stream)], tokens!, budget.tokens)
+        ? drawTokens([sample(pool, pool.length, stream)], requireSignal(signals, 'tokens', rows).data, budget.tokens)
         : sample(pool, Math.min(pool.length, budget.rows), stream)
     selected.sort()
     const weight = new Float64Array(rows)
@@ -35,7 +35,7 @@ export const random = defineMethod({
       selected,
       columns: { weight },
       groups: [{ id: 0, rows: pool.length, selected: selected.length }],
-      ...(tokens && { tokens: selected.reduce((total, row) => total + tokens[row], 0) }),
+      ...countTokens(selected, input),
       notices: underFilled(budget, selected.length),
     }
   },

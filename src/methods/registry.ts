@@ -1,11 +1,16 @@
 /** Every selection method. A new one is a file beside this and a line here. */
 
 import { WinnowError } from '../errors.ts'
+import { allDomains } from './all-domains.ts'
+import { dapt } from './dapt.ts'
+import { dsir } from './dsir.ts'
+import { gotD } from './got-d.ts'
 import type { Method } from './method.ts'
 import { random } from './random.ts'
 import { s2l } from './s2l.ts'
+import { taptKnn } from './tapt-knn.ts'
 
-export const methods: readonly Method[] = [s2l, random]
+export const methods: readonly Method[] = [s2l, gotD, dsir, taptKnn, dapt, allDomains, random]
 
 /**
  * The method of this name.

@@ -6,7 +6,12 @@ import type { SignalNeed } from '../methods/method.ts'
 /** Signals that can be imported, and what their files hold. */
 const IMPORTABLE: Record<string, string> = {
   trajectories: 'the loss of each row at each checkpoint of a training run',
+  embeddings: 'a vector for each row of the pool',
+  'target-embeddings': 'a vector for each row of the target',
 }
+
+/** The need that an import is read for, where their names differ. */
+const NEED: Record<string, string> = { 'target-embeddings': 'embeddings' }
 
 /**
  * `name=file` as typed, strictly.
@@ -23,7 +28,7 @@ export function parseSignals(given: readonly string[]): Record<string, string> {
         message: 'a signal is given as its name and its file',
         path: '--signal',
         found: text,
-        expected: 'trajectories=<file or directory>',
+        expected: 'trajectories=<file or directory>, embeddings=<file> or target-embeddings=<file>',
       })
     const [, name, file] = match
     if (Object.hasOwn(signals, name))
@@ -32,7 +37,7 @@ export function parseSignals(given: readonly string[]): Record<string, string> {
         message: `signal ${name} is given twice`,
         path: '--signal',
         found: `${signals[name]} and ${file}`,
-        expected: 'one file, or a directory with a file for each checkpoint',
+        expected: 'one file, or for losses a directory with a file for each checkpoint',
       })
     signals[name] = file
   }
@@ -42,7 +47,7 @@ export function parseSignals(given: readonly string[]): Record<string, string> {
 /**
  * Refuses imports that the method would not read.
  *
- * @throws {WinnowError} `unknown-signal`, `unneeded-signal`.
+ * @throws {WinnowError} `unknown-signal`, `unneeded-signal`, `half-imported`.
  */
 export function checkImports(
   signals: Readonly<Record<string, string>>,
@@ -60,16 +65,25 @@ export function checkImports(
           .map(([known, holds]) => `${known} (${holds})`)
           .join(', '),
       })
-    if (!needs.some(({ signal }) => signal === name))
+    if (!needs.some(({ signal }) => signal === (NEED[name] ?? name)))
       throw new WinnowError('usage', {
         code: 'unneeded-signal',
         message: `the method ${method} does not read ${name}`,
         path: '--signal',
         found: `${name}=${file}`,
         expected: needs.length === 0 ? 'no signals' : `only ${needs.map(({ signal }) => signal).join(', ')}`,
-        hint: `Leave it out, or choose a method that reads ${name}, such as s2l.`,
+        hint: `Leave it out, or choose a method that reads ${name}, such as ${name === 'trajectories' ? 's2l' : 'got-d'}.`,
       })
   }
+  const vectors = ['embeddings', 'target-embeddings'].filter((name) => Object.hasOwn(signals, name))
+  if (vectors.length === 1)
+    throw new WinnowError('usage', {
+      code: 'half-imported',
+      message: 'vectors of the pool and of the target must come from one model',
+      path: '--signal',
+      found: `only ${vectors[0]}=${signals[vectors[0]]}`,
+      expected: 'both embeddings=<file> and target-embeddings=<file>, or neither',
+    })
 }
 
 /**

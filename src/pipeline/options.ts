@@ -21,8 +21,9 @@ import {
   type ResolvedPoolOptions,
   resolvePoolOptions,
 } from './pool-options.ts'
+import { type ResolvedTargetOptions, resolveTargetOptions, type TargetOptions } from './target-options.ts'
 
-export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOptions {
+export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOptions, TargetOptions {
   /** `30%`, `5000`, `2Mtok`. */
   budget: string
   /** Name in the method registry. Default `s2l`. */
@@ -31,14 +32,14 @@ export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOption
   methodOptions?: Record<string, unknown>
   /** Selected records. Default: `<pool>.selected.<extension>` in the working directory. */
   out?: string
-  /** Signals read from files made elsewhere, in place of computing them: `{ trajectories: 'losses.parquet' }`. */
+  /** Signals read from files made elsewhere, in place of computing them: `{ trajectories: 'losses.parquet' }` (pipeline/importable.ts). */
   signals?: Record<string, string>
 }
 
 export type SelectContext = PipelineContext
 
 /** Options with every default filled in and checked. */
-export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptions {
+export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptions, ResolvedTargetOptions {
   budget: Budget
   method: Method
   methodOptions: Record<string, unknown>
@@ -51,7 +52,7 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
  * Fills in defaults and checks what can be checked without touching a file.
  *
  * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `nano-recipe`, `no-pool`, `unknown-signal`, `unneeded-signal`,
- * `two-loss-sources`.
+ * `two-loss-sources`, `half-imported`, `no-target`.
  */
 export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const { stem, extension } = poolName(options.pool[0] ?? '')
@@ -65,11 +66,14 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const budget = parseBudget(options.budget)
   const methodOptions = parseOptions(method, options.methodOptions ?? {})
   const signals = options.signals ?? {}
-  checkImports(signals, method.name, method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows'))
+  const needs = method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows')
+  checkImports(signals, method.name, needs)
   checkProxy(signals, model.proxy)
+  const target = resolveTargetOptions(options, method.name, needs)
   return {
     ...pool,
     ...model,
+    ...target,
     budget,
     method,
     methodOptions,
@@ -81,8 +85,9 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
 
 /** The options as a manifest keeps them; `select --config` reads them back. */
 export function optionsAsConfig(options: ResolvedOptions): Record<string, Json> {
-  const { method, budget, signals, training, maxLengthAsked: _, ...rest } = options
+  const { method, budget, signals, training, target, maxLengthAsked: _, ...rest } = options
   const imports = Object.keys(signals).length === 0 ? {} : { signals }
-  const config = { ...rest, ...training, ...imports, method: method.name, budget: budget.text }
+  const toward = target.length === 0 ? {} : { target }
+  const config = { ...rest, ...training, ...toward, ...imports, method: method.name, budget: budget.text }
   return JSON.parse(JSON.stringify(config)) as Record<string, Json>
 }

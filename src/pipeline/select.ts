@@ -10,8 +10,8 @@ import { isRun } from '../runs/directory.ts'
 import { canonicalJson, hashFile } from '../runs/hash.ts'
 import { parseJournal } from '../runs/journal.ts'
 import { type Manifest, readManifest } from '../runs/manifest.ts'
-import { openContext } from './context.ts'
-import type { StageName } from './events.ts'
+import { notify, openContext } from './context.ts'
+import { tellOfNearDuplicates } from './distinct.ts'
 import { findLosses } from './loss-files.ts'
 import {
   optionsAsConfig,
@@ -26,6 +26,9 @@ import { writeReport } from './report.ts'
 import type { SelectResult } from './result.ts'
 import { choose, configKey, isFile, writeChosen } from './selection.ts'
 import { checkNeeds, computeSignals, tokenSignal } from './signals.ts'
+import { plannedStages } from './stages.ts'
+import { openTarget, readTarget } from './target.ts'
+import { unreadOptions } from './target-options.ts'
 
 /**
  * Selects the rows of a pool worth training on and writes them, `selection.parquet` and a report into the run directory and to `out`.
@@ -39,6 +42,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   const { onEvent = () => {}, signal } = pipeline
   const resolved = resolveOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
+  const targetData = resolved.target.length === 0 ? undefined : await openTarget(resolved)
   const { trajectories: lossesAt } = resolved.signals
   const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
   // Before anything is downloaded, where it can be known.
@@ -50,30 +54,20 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   await using run = context.run
   try {
     const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
-    const needed = (name: string): StageName[] =>
-      needs.some((need) => need.signal === name)
-        ? name === 'trajectories'
-          ? losses === undefined
-            ? pretrained === undefined
-              ? ['bigram', 'trajectories']
-              : ['trajectories']
-            : ['import']
-          : [name as StageName]
-        : []
-    onEvent({
-      kind: 'plan',
-      stages: [
-        'read',
-        ...(pretrained === undefined ? (['tokenizer'] as const) : []),
-        'tokens',
-        ...needed('trajectories'),
-        ...needed('clusters'),
-        'select',
-        'write',
-        'report',
-      ],
-    })
+    const facts = {
+      imports: Object.keys(options.signals),
+      pretrained: pretrained !== undefined,
+      embedding: options.embedding,
+    }
+    onEvent({ kind: 'plan', stages: plannedStages(needs, facts) })
+    const unread = unreadOptions(asked, needs)
+    if (unread.length > 0)
+      notify(context, {
+        code: 'unread-option',
+        message: `the method ${options.method.name} does not read ${unread.join(', ')}`,
+      })
 
+    const target = targetData && (await readTarget(context, targetData))
     const pool = await readPool(context, dataset)
     checkNeeds(context, needs, pool)
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
@@ -81,10 +75,17 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     // Before hours of training, not after: is there enough for the budget?
     const { total, shortest } = perRow
     const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
-    const computed = await computeSignals(context, needs, { pool, tokens, perRow, losses, pretrained })
+    const sources = { dataset, pool, tokens, perRow, losses, pretrained, target, budget }
+    const computed = await computeSignals(context, needs, sources)
     const chosen = await choose(context, pool, tokens, computed, budget)
+    if (computed.toward?.vectors !== undefined && needs.some(({ signal: name }) => name === 'potential'))
+      await tellOfNearDuplicates(context, {
+        selected: chosen.selected,
+        hash: chosen.hash,
+        vectors: computed.toward.vectors.pool,
+      })
     const record = await writeChosen(context, dataset, pool, { chosen, ownOutput })
-    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen, pretrained })
+    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen, pretrained, target })
     const { trajectories, imported } = computed
     await run.update({ status: 'done', facts: { notices: JSON.parse(JSON.stringify(context.notices)) } })
     return {

@@ -2,7 +2,9 @@
 
 import { readFile } from 'node:fs/promises'
 import { kmeans } from '../clustering/kmeans.ts'
+import type { Dataset } from '../dataset/dataset.ts'
 import { WinnowError } from '../errors.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import type { Json } from '../runs/hash.ts'
@@ -15,6 +17,8 @@ import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
+import type { Target } from './target.ts'
+import { computeTowardTarget, type TowardTarget } from './toward-target.ts'
 import { recordPool, type Trajectories } from './trajectories.ts'
 
 export interface ComputedSignals {
@@ -26,15 +30,20 @@ export interface ComputedSignals {
   imported?: Imported
   /** Tokens of the pool, rows cut at the longest length. */
   poolTokens: number
+  /** Where the method picks toward a target. */
+  toward?: TowardTarget
 }
 
 /** What signals are computed from. */
 export interface SignalSources {
+  dataset: Dataset
   pool: Pool
   tokens: Tokens
   perRow: TokenSignal
   losses?: LossFiles
   pretrained?: Pretrained
+  target?: Target
+  budget: ResolvedBudget
 }
 
 export interface TokenSignal {
@@ -89,8 +98,9 @@ export function checkNeeds(
 export async function computeSignals(
   context: Context<ResolvedOptions>,
   needs: readonly SignalNeed[],
-  { pool, tokens, perRow, losses, pretrained }: SignalSources,
+  sources: SignalSources,
 ): Promise<ComputedSignals> {
+  const { pool, tokens, perRow, losses, pretrained } = sources
   const computed: ComputedSignals = {
     signals: { tokens: perRow.signal },
     poolTokens: perRow.total,
@@ -122,6 +132,8 @@ export async function computeSignals(
         computed.signals.clusters = await clusterPool(context, need, computed)
         computed.hashes.clusters = (computed.signals.clusters.provenance.hash as string) ?? ''
         break
+      default:
+        await computeTowardTarget(context, need, computed, sources)
     }
   }
   return computed

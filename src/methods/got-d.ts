@@ -1,0 +1,172 @@
+/** GOT-D: the candidates whose mass most pulls the pool toward a target. */
+
+import { z } from 'zod'
+import { requireSignal } from '../signals/signal.ts'
+import { calibratedGradient } from '../transport/gradient.ts'
+import { underFilled } from './budget.ts'
+import { domainDistances } from './domains.ts'
+import { defineMethod, type Notice, type SelectionInput } from './method.ts'
+import { countTokens, takeInOrder, usableRows } from './ordered.ts'
+import { cost, domainSample, transportOptions } from './transport-options.ts'
+
+/** Share of the pool below which a pick by gradient is mostly outliers of the embedding. */
+const SMALL_BUDGET = 1e-3
+/** Where between the target's own spread (0) and an unrelated pairing (1) the nearest domain is called far. */
+const FAR = 0.75
+
+const options = z.object({
+  contrast: z
+    .boolean()
+    .default(false)
+    .describe('The target is what to move away from: take the rows that pull least toward it'),
+  domains: z
+    .union([z.literal('auto'), z.literal('all'), z.coerce.number().int().min(1)])
+    .default('auto')
+    .describe(
+      'Sources to pick from, the nearest to the target; auto is 2 (more where the budget needs them), all with --contrast',
+    ),
+  domainSample,
+  cost,
+  ...transportOptions,
+  duplicates: z
+    .enum(['collapse', 'near', 'keep'])
+    .default('collapse')
+    .describe(
+      'collapse: rows with equal texts count as one and the first may be picked; near: near duplicates of a picked row are passed over too; keep: neither',
+    ),
+  nearThreshold: z.coerce.number().gt(0).lt(1).default(0.95).describe('Cosine from which two rows are near duplicates'),
+})
+
+type Options = z.output<typeof options>
+
+/**
+ * Gradients of optimal transport (Kang et al., ICLR 2024), METHODS 2. One entropic transport problem between the target and a sample of the
+ * candidates gives every row x a potential g(x) (the `potential` signal); its calibrated gradient (LAVA, Just et al., ICLR 2023)
+ *
+ *     cg_j = g_j - (1 / (n - 1)) sum_{l != j} g_l
+ *
+ * over the n candidates is the rate at which the transport cost changes when mass moves onto row j from all others. The budget is filled with
+ * the lowest gradients, ties by row; `contrast` takes the highest. Only rows of sources near the target are candidates (domain test). What
+ * sets this apart from nearest neighbours: it passes over what the pool already has enough of.
+ *
+ * A smaller budget selects a subset of a larger one, as long as both keep the same sources. Gradients of different runs have different
+ * constants and must not be merged.
+ *
+ * Columns: `gradient`, `potential`, `nearest_target` (target row of least cost), `nearest_cost`, `candidate` (1: could be picked),
+ * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `near_to` (-1: not looked at). The seed
+ * decides the sample; the choice itself draws nothing. O(N log N).
+ */
+export const gotD = defineMethod({
+  name: 'got-d',
+  title: 'Gradients of optimal transport',
+  summary: 'The rows whose added mass most lowers the transport cost between the pool and a target set.',
+  reference: {
+    title: 'Get more for less: Principled Data Selection for Warming Up Fine-Tuning in LLMs',
+    authors:
+      'Feiyang Kang, Hoang Anh Just, Yifan Sun, Himanshu Jahagirdar, Yuanzhi Zhang, Rongxing Du, Anit Kumar Sahu, Ruoxi Jia',
+    venue: 'ICLR 2024',
+    url: 'https://arxiv.org/abs/2405.02774',
+  },
+  options,
+  needs: ({ contrast, domains, domainSample, cost, duplicates, nearThreshold, ...choices }, unit) => {
+    const collapse = duplicates !== 'keep'
+    const kept = domains === 'auto' ? (contrast ? 'all' : 2) : domains
+    const { sample, epsilon, relaxation, threshold, iterations, unbalanced } = choices
+    return [
+      ...(unit === 'tokens' ? [{ signal: 'tokens' } as const] : []),
+      { signal: 'embeddings', normalise: cost !== 'paper' },
+      ...(collapse ? [{ signal: 'copies' } as const] : []),
+      { signal: 'distance', of: 'embeddings', sample: domainSample, epsilon },
+      {
+        signal: 'potential',
+        of: 'embeddings',
+        domains: kept,
+        collapse,
+        ...{ sample, epsilon, relaxation, threshold, iterations, unbalanced },
+      },
+      ...(duplicates === 'near'
+        ? [
+            {
+              signal: 'distinct',
+              of: 'embeddings',
+              by: 'potential',
+              descending: contrast,
+              threshold: nearThreshold,
+              collapse,
+            } as const,
+          ]
+        : []),
+    ]
+  },
+  select: (input: SelectionInput<Options>) => {
+    const { rows, budget, signals, options } = input
+    const potential = requireSignal(signals, 'potential', rows).data as Float64Array
+    const candidate = requireSignal(signals, 'candidate', rows).data as Uint8Array
+    const copies = options.duplicates === 'keep' ? undefined : requireSignal(signals, 'copies', rows).data
+    const distinct = options.duplicates === 'near' ? requireSignal(signals, 'distinct', rows).data : undefined
+    const mayBePicked = (row: number) =>
+      candidate[row] !== 0 &&
+      (copies === undefined || copies[row] === row) &&
+      (distinct === undefined || distinct[row] === row)
+    const ordered = usableRows(input).filter(mayBePicked)
+    const sign = options.contrast ? -1 : 1
+    ordered.sort((a, b) => sign * (potential[a] - potential[b]) || a - b)
+    const selected = takeInOrder(ordered, input)
+
+    // The mass that moves: the candidates, each text once where copies are collapsed.
+    const mass = Uint32Array.from(candidate.keys()).filter(
+      (row) => candidate[row] !== 0 && (copies === undefined || copies[row] === row),
+    )
+    return {
+      selected,
+      columns: {
+        gradient: calibratedGradient(potential, mass),
+        potential,
+        nearest_target: requireSignal(signals, 'nearest', rows).data as Uint32Array,
+        nearest_cost: requireSignal(signals, 'nearest_cost', rows).data as Float32Array,
+        candidate: Uint8Array.from(candidate, (value, row) => Number(value !== 0 && mayBePicked(row))),
+        domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
+        ...(copies && { first_copy: copies as Uint32Array }),
+        ...(distinct && { near_to: distinct as Int32Array }),
+      },
+      groups: groupsOf(input, selected),
+      ...countTokens(selected, input),
+      notices: [...warnings(input, selected.length), ...underFilled(budget, selected.length)],
+    }
+  },
+})
+
+function groupsOf({ rows, signals }: SelectionInput<Options>, selected: Uint32Array) {
+  const { source } = signals
+  const taken = new Map<number, number>()
+  for (const row of selected) {
+    const code = source?.data[row] ?? 0
+    taken.set(code, (taken.get(code) ?? 0) + 1)
+  }
+  return domainDistances(requireSignal(signals, 'distance', rows), source).map(({ code, name, rows: count }) => ({
+    id: code,
+    ...(source ? { label: name } : {}),
+    rows: count,
+    selected: taken.get(code) ?? 0,
+  }))
+}
+
+function warnings({ rows, signals, options }: SelectionInput<Options>, selected: number): Notice[] {
+  const notices: Notice[] = []
+  if (selected < SMALL_BUDGET * rows)
+    notices.push({
+      code: 'small-budget',
+      message: `${selected} rows are under 0.1 % of the pool: at such a budget the lowest gradients are often outliers; read some of the pick before training on it`,
+    })
+  const distance = requireSignal(signals, 'distance', rows)
+  const { self, unrelated } = distance.provenance as { self: number | null; unrelated: number | null }
+  if (self === null || unrelated === null || !(unrelated > self)) return notices
+  const nearest = domainDistances(distance, signals.source)[0]
+  const place = (nearest.distance - self) / (unrelated - self)
+  if (place > FAR && !options.contrast)
+    notices.push({
+      code: 'far-target',
+      message: `no part of the pool is near the target: the nearest ${signals.source ? `source (${nearest.name || 'without a name'})` : 'match'} is at ${(100 * place).toFixed(0)} % of the way from the target's own spread to an unrelated pairing; the pick may not help`,
+    })
+  return notices
+}

@@ -1,0 +1,96 @@
+/** Which embedding a run compares rows in: the pool's own n-grams, an encoder, or the hidden states of the proxy. */
+
+import { readFile } from 'node:fs/promises'
+import type { Dataset } from '../dataset/dataset.ts'
+import type { Embedder } from '../embedding/embedder.ts'
+import { fitNgrams, ngramEmbedder, readNgramModel } from '../embedding/ngrams.ts'
+import type { Json } from '../runs/hash.ts'
+import { type Context, perform } from './context.ts'
+import type { RowEmbedder } from './embeddings.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Pool } from './pool.ts'
+import { fetchProgress } from './pretrained.ts'
+import { comparedText } from './target.ts'
+
+/** n-grams are quick; a shard of a model is a minute or two on two cores. */
+const NGRAM_SHARD = 65_536
+const MODEL_SHARD = 4096
+
+export interface OpenedEmbedder extends RowEmbedder, AsyncDisposable {}
+
+interface EmbedderOf {
+  dataset: Dataset
+  pool: Pool
+  /** To unit length. */
+  normalise: boolean
+}
+
+/** The n-gram model of the pool, or the encoder that the options name. */
+export async function openEmbedder(
+  context: Context<ResolvedOptions>,
+  { dataset, pool, normalise }: EmbedderOf,
+): Promise<OpenedEmbedder> {
+  const { options, emit, signal } = context
+  const { embedding = 'ngrams', normaliseLength } = options
+  if (embedding === 'ngrams') return ofTexts(await fitPool(context, dataset, pool), NGRAM_SHARD, normaliseLength)
+  const started = performance.now()
+  emit({ kind: 'stage-start', stage: 'encoder', resumedParts: 0 })
+  const { openEncoder } = await import('../embedding/encoder.ts')
+  const encoder = await openEncoder({
+    model: embedding,
+    offline: options.offline,
+    pooling: options.pooling,
+    maxTokens: options.embeddingTokens,
+    prefix: options.embeddingPrefix,
+    normalise,
+    device: options.device,
+    threads: options.threads,
+    signal,
+    onDownload: fetchProgress((progress) => emit({ kind: 'stage-progress', stage: 'encoder', progress })),
+  })
+  const seconds = (performance.now() - started) / 1000
+  const summary = `${encoder.name}, ${encoder.dimensions} dimensions`
+  emit({ kind: 'stage-end', stage: 'encoder', cached: false, seconds, summary })
+  return ofTexts(encoder, MODEL_SHARD, normaliseLength)
+}
+
+/** Records embedded by their texts. */
+function ofTexts(embedder: Embedder, shardRows: number, normaliseLength: number | undefined): OpenedEmbedder {
+  return {
+    name: embedder.name,
+    dimensions: embedder.dimensions,
+    identity: { ...embedder.identity, normaliseLength: normaliseLength ?? null } as Json,
+    shardRows,
+    embed: (records, options) =>
+      embedder.embed(
+        records.map(({ turns }) => comparedText(turns, normaliseLength)),
+        options,
+      ),
+    [Symbol.asyncDispose]: () => embedder[Symbol.asyncDispose](),
+  }
+}
+
+/** Fits the n-gram embedding on the pool alone: any target is embedded by the same model. */
+async function fitPool(context: Context<ResolvedOptions>, dataset: Dataset, pool: Pool): Promise<Embedder> {
+  const { normaliseLength } = context.options
+  const { rows } = pool.facts
+  const file = 'embedding/ngrams.bin'
+  await perform<Json>(context, {
+    name: 'ngrams',
+    version: 1,
+    inputs: { pool: pool.hash },
+    options: { normaliseLength: normaliseLength ?? null },
+    async execute(work, progress) {
+      const fitted = fitNgrams()
+      let done = 0
+      for await (const { records } of dataset.batches({ signal: context.signal })) {
+        for (const { turns } of records) fitted.add(comparedText(turns, normaliseLength))
+        done += records.length
+        progress({ fraction: done / rows, done, unit: 'rows' })
+      }
+      return { outputs: [await work.write(file, fitted.finish().toBytes())], value: { rows } }
+    },
+  })
+  const path = context.run.path(file)
+  return ngramEmbedder(readNgramModel(await readFile(path), path))
+}

@@ -1,0 +1,115 @@
+/** The stages that embed: vectors of a dataset's rows, shard by shard, each kept as it is done. */
+
+import type { Dataset } from '../dataset/dataset.ts'
+import type { PoolRecord } from '../dataset/record.ts'
+import { WinnowError } from '../errors.ts'
+import type { Json } from '../runs/hash.ts'
+import type { OutputRecord } from '../runs/journal.ts'
+import { writeNpy } from '../signals/npy.ts'
+import { type Context, perform } from './context.ts'
+import type { StageName } from './events.ts'
+import { recordGroups } from './target.ts'
+import { openVectors, type VectorFiles } from './vector-files.ts'
+
+/** What embeds records, whatever it reads of them. */
+export interface RowEmbedder {
+  /** As the user named it. */
+  name: string
+  /** d */
+  dimensions: number
+  /** Everything that vectors depend on besides the records. */
+  identity: Json
+  /** Rows of a shard: what a killed run computes again, at most. The batches of a model never reach over its ends, so it decides bits. */
+  shardRows: number
+  /** Row-major [records.length, d]. */
+  embed(
+    records: readonly PoolRecord[],
+    options: { signal?: AbortSignal; onProgress?: (rows: number) => void },
+  ): Promise<Float32Array>
+}
+
+export interface Embedded {
+  files: VectorFiles
+  hash: string
+  /** Rows without any feature, whose vector is zero. */
+  empty: number
+}
+
+interface Embedding {
+  stage: Extract<StageName, 'embeddings' | 'target-embeddings'>
+  dataset: Dataset
+  rows: number
+  /** Of what the dataset holds. */
+  hash: string
+  embedder: RowEmbedder
+}
+
+/** Embeds every row of the dataset. Goes on after the last shard that was finished. Memory: the texts and vectors of a shard. */
+export async function embedRows(
+  context: Context,
+  { stage, dataset, rows, hash, embedder }: Embedding,
+): Promise<Embedded> {
+  const { run } = context
+  const { dimensions, shardRows } = embedder
+  const shardFile = (key: string, first: number) =>
+    `signals/${stage}/${key.slice(0, 12)}/rows-${String(first).padStart(9, '0')}.npy`
+  const result = await perform<Json>(context, {
+    name: stage,
+    version: 1,
+    inputs: { records: hash },
+    options: { embedder: embedder.identity, shardRows },
+    async execute(work, progress) {
+      const outputs: OutputRecord[] = []
+      let [computed, empty] = [0, 0]
+      for await (const { first, records } of recordGroups(dataset, shardRows, context.signal)) {
+        const file = shardFile(work.key, first)
+        const kept = work.parts.find(({ part }) => part === file)
+        const [before] = kept?.outputs ?? []
+        if (kept !== undefined && before?.intact) {
+          outputs.push({ path: before.path, size: before.size, sha256: before.sha256 })
+          empty += (kept.value as { empty: number }).empty
+          continue
+        }
+        const tell = (done: number) =>
+          progress({ fraction: (first + done) / rows, done: computed + done, unit: 'rows', detail: embedder.name })
+        const data = await embedder.embed(records, { signal: context.signal, onProgress: tell })
+        const zeros = checkVectors(data, dimensions, records)
+        const output = await work.write(file, writeNpy({ shape: [records.length, dimensions], data }))
+        await work.finishPart(file, [output], { empty: zeros })
+        outputs.push(output)
+        computed += records.length
+        empty += zeros
+        tell(0)
+      }
+      return { outputs, value: { rows, dimensions, empty } }
+    },
+    summary: (value) => {
+      const { rows: count } = value as { rows: number }
+      return `${embedder.name}, ${count.toLocaleString('en')} vector${count === 1 ? '' : 's'} of ${dimensions} dimensions`
+    },
+  })
+  const files = await openVectors(result.outputs.map(({ path }) => run.path(path)))
+  return { files, hash: result.hash, empty: (result.value as { empty: number }).empty }
+}
+
+/** How many vectors are zero. @throws {WinnowError} `not-finite`, naming the record. */
+function checkVectors(data: Float32Array, dimensions: number, records: readonly PoolRecord[]): number {
+  let empty = 0
+  for (let i = 0; i < records.length; i++) {
+    let [square, finite] = [0, true]
+    for (let at = i * dimensions; at < (i + 1) * dimensions; at++) {
+      finite &&= Number.isFinite(data[at])
+      square += data[at] * data[at]
+    }
+    if (!finite)
+      throw new WinnowError('failure', {
+        code: 'not-finite',
+        message: 'the embedding gives the record a vector that is not finite',
+        file: records[i].file,
+        line: records[i].line,
+        hint: 'The weights are damaged or made for another precision.',
+      })
+    if (square === 0) empty++
+  }
+  return empty
+}

@@ -1,0 +1,87 @@
+/** The stage of TAPT/c: the order in which target rows take their nearest pool rows, round by round. */
+
+import { readFile } from 'node:fs/promises'
+import { workerThreads } from '../parallel/threads.ts'
+import type { Json } from '../runs/hash.ts'
+import { readNpy, writeNpy } from '../signals/npy.ts'
+import { type Signal, signal } from '../signals/signal.ts'
+import { type Neighbours, openNeighbours } from '../similarity/neighbours.ts'
+import { type RoundRobin, roundRobin } from '../similarity/round-robin.ts'
+import { type Context, perform } from './context.ts'
+import { everyRow } from './domains.ts'
+import type { ResolvedOptions } from './options.ts'
+import { blockRows, gatherVectors, type VectorFiles, vectorBlocks } from './vector-files.ts'
+
+/** Neighbours of a target row that are looked for at first, over its equal share of the budget. */
+const SPARE = 2
+
+interface Ordering {
+  vectors: { pool: VectorFiles; target: VectorFiles }
+  hashes: Record<string, string>
+  /** Rows that the budget asks for. */
+  budgetRows: number
+  /** Tokens of each row, for a budget in tokens: the order goes on until the rows taken have as many. */
+  tokens?: { perRow: ArrayLike<number>; budget: number }
+}
+
+/** The `order`, `taken_by` and `similarity` signals [N]. */
+export async function orderByNeighbours(
+  context: Context<ResolvedOptions>,
+  { vectors, hashes, budgetRows, tokens }: Ordering,
+): Promise<{ signals: Record<'order' | 'taken_by' | 'similarity', Signal>; hash: string }> {
+  const { options, run } = context
+  const { rows } = vectors.pool
+  const names = ['order', 'taken_by', 'similarity'] as const
+  const enough = ({ rows: taken }: RoundRobin) =>
+    tokens === undefined
+      ? taken.length >= budgetRows
+      : taken.reduce((total, row) => total + tokens.perRow[row], 0) >= tokens.budget
+  const result = await perform<Json>(context, {
+    name: 'neighbours',
+    version: 1,
+    inputs: hashes,
+    options: { rows: budgetRows, tokens: tokens?.budget ?? null },
+    async execute(work, progress) {
+      const reading = { normalise: true, signal: context.signal }
+      const targets = await gatherVectors(vectors.target, everyRow(vectors.target.rows), reading)
+      let found: RoundRobin
+      for (let k = SPARE * Math.ceil(budgetRows / targets.n) + 8; ; k *= 2) {
+        const depth = Math.min(rows, k)
+        found = roundRobin(await nearest(depth), depth)
+        if (enough(found) || depth === rows) break
+      }
+      async function nearest(k: number): Promise<Neighbours> {
+        await using search = await openNeighbours(targets, {
+          k,
+          parallel: workerThreads(options.threads),
+          blockRows: blockRows(vectors.pool.dimensions),
+        })
+        for await (const { first, data } of vectorBlocks(vectors.pool, reading)) {
+          await search.add(data, first)
+          const done = first + data.length / vectors.pool.dimensions
+          progress({ fraction: done / rows, done, unit: 'rows', detail: `${k} neighbours of each target row` })
+        }
+        return search.finish()
+      }
+      const order = new Int32Array(rows).fill(-1)
+      const takenBy = new Int32Array(rows).fill(-1)
+      const similarity = new Float32Array(rows).fill(Number.NaN)
+      found.rows.forEach((row, place) => {
+        order[row] = place
+        takenBy[row] = found.takenBy[place]
+        similarity[row] = found.similarity[place]
+      })
+      const arrays = { order, taken_by: takenBy, similarity }
+      const outputs = []
+      for (const name of names)
+        outputs.push(
+          await work.write(`signals/${name.replace('_', '-')}.npy`, writeNpy({ shape: [rows], data: arrays[name] })),
+        )
+      return { outputs, value: { taken: found.rows.length } }
+    },
+    summary: (value) => `${(value as { taken: number }).taken.toLocaleString('en')} rows in order`,
+  })
+  const arrays = await Promise.all(result.outputs.map(async ({ path }) => readNpy(await readFile(run.path(path))).data))
+  const [order, takenBy, similarity] = names.map((name, i) => signal(name, arrays[i], { rows }))
+  return { signals: { order, taken_by: takenBy, similarity }, hash: result.hash }
+}

@@ -1,0 +1,56 @@
+/** Which stages a `select` runs, in order: what progress counts. */
+
+import type { SignalNeed } from '../methods/method.ts'
+import type { StageName } from './events.ts'
+import { readsTarget } from './target-options.ts'
+
+export interface StageFacts {
+  /** Names of the signals that are imported. */
+  imports: readonly string[]
+  /** Whether the proxy is a pretrained model. */
+  pretrained: boolean
+  /** Of the target options, where the method reads embeddings. */
+  embedding?: string
+}
+
+/** The stages of the signals that are needed, between reading the pool and choosing from it. */
+export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): StageName[] {
+  const { imports, pretrained } = facts
+  return [
+    ...(readsTarget(needs) ? (['target'] as const) : []),
+    'read',
+    ...(pretrained ? [] : (['tokenizer'] as const)),
+    'tokens',
+    ...needs.flatMap((need) => stagesOf(need, facts)),
+    'select',
+    ...(needs.some(({ signal }) => signal === 'potential') ? (['near'] as const) : []),
+    'write',
+    'report',
+  ] satisfies StageName[]
+
+  function stagesOf(need: SignalNeed, { embedding }: StageFacts): StageName[] {
+    switch (need.signal) {
+      case 'tokens':
+      case 'source':
+        return []
+      case 'trajectories':
+        return imports.includes('trajectories')
+          ? ['import']
+          : pretrained
+            ? ['trajectories']
+            : ['bigram', 'trajectories']
+      case 'embeddings': {
+        const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? [] : ['encoder']
+        return [...(imports.includes('embeddings') ? [] : model), 'embeddings', 'target-embeddings']
+      }
+      case 'distance':
+        return ['domains']
+      case 'potential':
+        return ['transport', 'scores']
+      case 'order':
+        return ['neighbours']
+      default:
+        return [need.signal]
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/** What `select` is asked of a target and of the embedding that it is compared in. */
+
+import { WinnowError } from '../errors.ts'
+import type { SignalNeed } from '../methods/method.ts'
+import { wholeNumber } from './model-options.ts'
+
+export const POOLINGS = ['auto', 'mean', 'cls', 'last', 'weighted-mean'] as const
+export type Pooling = (typeof POOLINGS)[number]
+
+export interface TargetOptions {
+  /** Files and globs of the target: what the selection is to resemble. */
+  target?: string[]
+  /** `--fields` of the target. Default: detected. */
+  targetFields?: string
+  /** `--template` of the target. Default: the record's own format. */
+  targetTemplate?: string
+  /** `ngrams`, `proxy` (its hidden states), a hub id or a model directory. Default `ngrams`. */
+  embedding?: string
+  /** Of an encoder. Default: the model's own. */
+  pooling?: Pooling
+  /** An encoder's texts are cut to this many tokens. Default: the model's own limit, at most 512. */
+  embeddingTokens?: number
+  /** What is put before each text for an encoder, such as `passage: `. */
+  embeddingPrefix?: string
+  /** Texts are cut to this many characters before they are embedded. Default: not cut. */
+  normaliseLength?: number
+}
+
+export interface ResolvedTargetOptions extends TargetOptions {
+  /** Empty where the method reads none. */
+  target: string[]
+}
+
+/** Signals that are computed from a target. */
+const OF_TARGET = ['embeddings', 'importance']
+
+export const readsTarget = (needs: readonly SignalNeed[]): boolean =>
+  needs.some(({ signal }) => OF_TARGET.includes(signal))
+export const readsEmbeddings = (needs: readonly SignalNeed[]): boolean =>
+  needs.some(({ signal }) => signal === 'embeddings')
+
+/**
+ * The options as the method uses them: those of a target and of an embedding are left out where the method reads neither.
+ *
+ * @throws {WinnowError} `no-target`, `bad-option`.
+ */
+export function resolveTargetOptions(
+  options: TargetOptions,
+  method: string,
+  needs: readonly SignalNeed[],
+): ResolvedTargetOptions {
+  const { target = [], targetFields, targetTemplate, embedding, pooling, embeddingTokens, embeddingPrefix } = options
+  if (!readsTarget(needs)) return { target: [] }
+  if (target.length === 0)
+    throw new WinnowError('usage', {
+      code: 'no-target',
+      message: `the method ${method} picks toward a target, and none was given`,
+      path: '--target',
+      expected: 'a file with some of what the model is to be good at',
+      hint: `For example: winnow select pool.jsonl --method ${method} --target task.jsonl --budget 5000.`,
+    })
+  const reading = { target, targetFields, targetTemplate }
+  if (!readsEmbeddings(needs)) return reading
+  if (pooling !== undefined && !POOLINGS.includes(pooling))
+    throw new WinnowError('usage', {
+      code: 'bad-option',
+      message: 'there is no such pooling',
+      path: '--pooling',
+      found: String(pooling),
+      expected: POOLINGS.join(', '),
+    })
+  const count = (value: number | undefined, path: string, least: number) =>
+    value === undefined ? undefined : wholeNumber(value, value, path, least)
+  return {
+    ...reading,
+    embedding: embedding ?? 'ngrams',
+    pooling,
+    embeddingTokens: count(embeddingTokens, '--embedding-tokens', 4),
+    embeddingPrefix,
+    normaliseLength: count(options.normaliseLength, '--normalise-length', 1),
+  }
+}
+
+/** Options that were given and that the method does not read, as they are typed. */
+export function unreadOptions(options: TargetOptions, needs: readonly SignalNeed[]): string[] {
+  const given = (values: Record<string, unknown>) => Object.keys(values).filter((flag) => values[flag] !== undefined)
+  const { target, targetFields, targetTemplate, embedding, pooling, embeddingTokens, embeddingPrefix } = options
+  return [
+    ...(readsTarget(needs)
+      ? []
+      : given({ '--target': target, '--target-fields': targetFields, '--target-template': targetTemplate })),
+    ...(readsEmbeddings(needs)
+      ? []
+      : given({
+          '--embedding': embedding,
+          '--pooling': pooling,
+          '--embedding-tokens': embeddingTokens,
+          '--embedding-prefix': embeddingPrefix,
+          '--normalise-length': options.normaliseLength,
+        })),
+  ]
+}

@@ -1,0 +1,187 @@
+/** Computes the signals that say how rows stand to a target. */
+
+import { WinnowError } from '../errors.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
+import type { SignalNeed } from '../methods/method.ts'
+import type { Context } from './context.ts'
+import { type Copies, findCopies } from './copies.ts'
+import { walkDistinct } from './distinct.ts'
+import { type DomainFacts, testDomains } from './domains.ts'
+import { openEmbedder } from './embedder.ts'
+import { type Embedded, embedRows } from './embeddings.ts'
+import { weighRows } from './importance.ts'
+import { importVectors } from './imported-embeddings.ts'
+import { orderByNeighbours } from './neighbours.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
+import type { Target } from './target.ts'
+import { scoreCandidates, type TransportFacts } from './transport.ts'
+import type { VectorFiles } from './vector-files.ts'
+
+/** What is known of the target and the embedding, for later stages and the report. */
+export interface TowardTarget {
+  vectors?: { pool: VectorFiles; target: VectorFiles }
+  embedding?: { name: string; dimensions: number; normalise: boolean; empty: { pool: number; target: number } }
+  copies?: Copies
+  domains?: DomainFacts
+  transport?: TransportFacts
+}
+
+type TowardNeed = Exclude<SignalNeed, { signal: 'tokens' | 'source' | 'trajectories' | 'clusters' }>
+
+/** Computes one signal into `computed`, from those that were computed before. */
+export async function computeTowardTarget(
+  context: Context<ResolvedOptions>,
+  need: TowardNeed,
+  computed: ComputedSignals,
+  { dataset, pool, tokens, perRow, pretrained, target: maybeTarget, budget }: SignalSources,
+): Promise<void> {
+  computed.toward ??= {}
+  const { toward, signals, hashes } = computed
+  const target = maybeTarget as Target
+  switch (need.signal) {
+    case 'copies':
+      toward.copies = await findCopies(context, dataset, pool)
+      signals.copies = toward.copies.signal
+      hashes.copies = toward.copies.hash
+      break
+    case 'importance': {
+      const weighed = await weighRows(context, { dataset, pool, target })
+      signals.importance = weighed.signal
+      hashes.importance = weighed.hash
+      break
+    }
+    case 'embeddings': {
+      const { normalise } = need
+      const { name, dimensions, ...embedded } = await embedBoth(context, {
+        dataset,
+        pool,
+        tokens,
+        pretrained,
+        target,
+        normalise,
+      })
+      const { pool: rows, target: toward_ } = embedded
+      toward.vectors = { pool: rows.files, target: toward_.files }
+      toward.embedding = { name, dimensions, normalise, empty: { pool: rows.empty, target: toward_.empty } }
+      hashes.embeddings = rows.hash
+      hashes['target-embeddings'] = toward_.hash
+      break
+    }
+    case 'distance': {
+      const { vectors, copies } = withVectors(toward)
+      const tested = await testDomains(context, {
+        ...{ pool, vectors, copies },
+        hashes: vectorHashes(hashes),
+        normalise: toward.embedding?.normalise ?? true,
+        sample: need.sample,
+        epsilon: need.epsilon,
+      })
+      toward.domains = tested.facts
+      signals.distance = tested.signal
+      hashes.distance = tested.hash
+      if (pool.source) signals.source = pool.source
+      break
+    }
+    case 'potential': {
+      const { vectors, copies } = withVectors(toward)
+      const scored = await scoreCandidates(context, {
+        ...{ need, pool, vectors, copies },
+        hashes: vectorHashes(hashes),
+        distance: { signal: signals.distance, hash: hashes.distance },
+        normalise: toward.embedding?.normalise ?? true,
+        budgetRows: rowsOfBudget(budget, perRow),
+      })
+      toward.transport = scored.facts
+      Object.assign(signals, scored.signals)
+      hashes.potential = scored.hash
+      break
+    }
+    case 'distinct': {
+      const { vectors, copies } = withVectors(toward)
+      const walked = await walkDistinct(context, {
+        ...{ need, budget },
+        potential: signals.potential,
+        candidate: signals.candidate,
+        vectors: vectors.pool,
+        hash: hashes.potential,
+        copies: need.collapse ? copies : undefined,
+        tokens: perRow.signal.data,
+      })
+      signals.distinct = walked.signal
+      hashes.distinct = walked.hash
+      break
+    }
+    case 'order': {
+      const { vectors } = withVectors(toward)
+      const ordered = await orderByNeighbours(context, {
+        vectors,
+        hashes: vectorHashes(hashes),
+        budgetRows: rowsOfBudget(budget, perRow),
+        ...(budget.unit === 'tokens' && { tokens: { perRow: perRow.signal.data, budget: budget.tokens } }),
+      })
+      Object.assign(signals, ordered.signals)
+      hashes.order = ordered.hash
+      break
+    }
+  }
+}
+
+const vectorHashes = (hashes: Record<string, string>) => ({
+  embeddings: hashes.embeddings,
+  target: hashes['target-embeddings'],
+  ...(hashes.copies !== undefined && { copies: hashes.copies }),
+})
+
+/** Needs are listed after those that they depend on. */
+function withVectors({ vectors, copies }: TowardTarget) {
+  if (vectors === undefined) throw new Error('a signal is computed from embeddings that the method does not declare')
+  return { vectors, copies }
+}
+
+/** Rows that a budget asks for; of one in tokens, as many as mean rows would take. */
+function rowsOfBudget(budget: ResolvedBudget, { signal, total }: TokenSignal): number {
+  return budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * signal.rows) / total)
+}
+
+type EmbedBoth = Pick<SignalSources, 'dataset' | 'pool' | 'tokens' | 'pretrained'> & {
+  target: Target
+  normalise: boolean
+}
+
+/** Vectors of pool and target, by one model or as they were imported. */
+async function embedBoth(
+  context: Context<ResolvedOptions>,
+  { dataset, pool, target, normalise }: EmbedBoth,
+): Promise<{ pool: Embedded; target: Embedded; name: string; dimensions: number }> {
+  const { signals } = context.options
+  const sides = {
+    pool: { stage: 'embeddings', rows: pool.facts.rows },
+    target: { stage: 'target-embeddings', rows: target.rows },
+  } as const
+  if (signals.embeddings !== undefined) {
+    const rows = await importVectors(context, { ...sides.pool, file: signals.embeddings })
+    const wanted = await importVectors(context, { ...sides.target, file: signals['target-embeddings'] })
+    const { dimensions } = rows.files
+    if (wanted.files.dimensions !== dimensions) throw otherDimensions(signals, wanted.files.dimensions, dimensions)
+    return { pool: rows, target: wanted, name: signals.embeddings, dimensions }
+  }
+  await using embedder = await openEmbedder(context, { dataset, pool, normalise })
+  return {
+    pool: await embedRows(context, { ...sides.pool, dataset, hash: pool.hash, embedder }),
+    target: await embedRows(context, { ...sides.target, dataset: target.dataset, hash: target.hash, embedder }),
+    name: embedder.name,
+    dimensions: embedder.dimensions,
+  }
+}
+
+function otherDimensions(signals: Record<string, string>, found: number, expected: number): WinnowError {
+  return new WinnowError('input', {
+    code: 'bad-embeddings',
+    message: 'the vectors of the target have another dimension than those of the pool',
+    file: signals['target-embeddings'],
+    found: `${found} dimensions`,
+    expected: `${expected}, as in ${signals.embeddings}`,
+    hint: 'Both must come from one model.',
+  })
+}
