@@ -3,6 +3,7 @@
 import * as Plot from '@observablehq/plot'
 import { legend, responsiveChart } from './chart.ts'
 import { type Html, html, truncate, visibleText } from './html.ts'
+import { axisLabel, labelWidth, shorten } from './labels.ts'
 import { count, counted, percent } from './numbers.ts'
 import type { ReportSummary, SourceCount } from './summary.ts'
 import { disclosure, table } from './table.ts'
@@ -16,9 +17,7 @@ export function compositionSection({ sources, rows, selectedRows, clusters }: Re
   if (!sources || sources.length === 0) return undefined
   const drawn = gather(sources)
   // Bars are keyed by position, since names cut for the axis may be equal.
-  const keys = new Map(
-    drawn.map((source, i) => [`source ${i}`, visibleText(truncate(source.name, 60)).replace(/\s+/g, ' ')]),
-  )
+  const keys = new Map(drawn.map((source, i) => [`source ${i}`, axisLabel(source.name)]))
   const bars = drawn.flatMap((source, i) => [
     { source: `source ${i}`, kind: 'pool', rows: source.rows, share: source.rows / rows },
     {
@@ -112,20 +111,6 @@ ${disclosure(
   ),
 )}
 </section>`
-}
-
-/** Upper estimate of a label's width in pixels at 12 px: narrow letters and full-width ones. */
-function labelWidth(label: string): number {
-  let width = 0
-  for (const character of label) width += character.codePointAt(0)! < 0x1100 ? 7 : 13
-  return width
-}
-
-/** The label cut to an estimated width. */
-function shorten(label: string, width: number): string {
-  let cut = label
-  while (labelWidth(cut) > width) cut = truncate(cut, cut.length - 1)
-  return cut
 }
 
 function gather(sources: readonly SourceCount[]): SourceCount[] {

@@ -16,6 +16,12 @@ export interface ReportData {
   clusters?: ReportClusters
   /** Absent for methods without trajectories: their section is left out. */
   trajectories?: ReportTrajectories
+  /** Absent for methods that give rows no score. */
+  scores?: ReportScores
+  /** Absent for runs without a target. */
+  target?: ReportTarget
+  /** The domain test: how far each domain of the pool is from the target. Absent where it was not made. */
+  domains?: ReportDomains
   /**
    * Rows in the pool that could not be scored. Where there are clusters the count may be left to them: the rows in none.
    */
@@ -44,6 +50,8 @@ export interface RunFacts {
   timings: readonly { stage: string; seconds: number; cached?: boolean }[]
   /** Versions of winnow and of what it ran on, by name. */
   versions: Readonly<Record<string, string>>
+  /** What else was set or found, in the order shown: the embedding, epsilon, iterations, the target's hash, … */
+  facts?: readonly (readonly [name: string, value: string])[]
   inputs: readonly { file: string; rows?: number; bytes?: number; sha256?: string }[]
 }
 
@@ -100,12 +108,58 @@ export interface ReportTrajectories {
   nll: ArrayLike<number>
 }
 
+/** One score a row: the calibrated gradient (got-d), the log importance weight (dsir), the order of picking (tapt-knn). */
+export interface ReportScores {
+  /** `calibrated gradient`, `log importance weight`, `order of picking`: the page explains these three. */
+  name: string
+  unit?: string
+  /** The end that is picked. */
+  taken: 'lowest' | 'highest'
+  /** [N]; NaN where a row has none. */
+  values: ArrayLike<number>
+  /** 1 where the row could be picked (its domain was kept, it repeats no earlier row), [N]. Absent: all could. */
+  candidates?: ArrayLike<number>
+  /** Score where the pick ends. Absent where the scores alone do not decide (the draw of dsir is noisy). */
+  boundary?: number
+}
+
+export interface ReportTarget {
+  /** M. */
+  rows: number
+  files: readonly string[]
+  /** Nearest target row of each row of the pool, [N]; any number outside 0 … M-1 marks a row without one. */
+  nearest?: ArrayLike<number>
+  /** Texts of the target rows that the page shows: those named by `shownTargets`. */
+  texts: ReadonlyMap<number, string>
+  /** Whether the target is what to move away from. */
+  contrast?: boolean
+}
+
+export interface ReportDomain {
+  name: string
+  rows: number
+  /** Transport cost to the target; lower is nearer. NaN where it was not measured. */
+  distance: number
+  kept: boolean
+  /** Rows picked. */
+  selected: number
+}
+
+export interface ReportDomains {
+  /** By ascending distance. */
+  rows: readonly ReportDomain[]
+  /** Distance of one half of the target to the other: what near is. */
+  self?: number
+  /** Mean cost of rows that are paired at random: what far is. */
+  unrelated?: number
+}
+
 /**
  * Refuses data whose columns disagree in length, before a page is built from them.
  * @throws WinnowError `report-data-mismatch`, naming the column, its length and the length expected.
  */
 export function checkReportData(data: Omit<ReportData, 'texts'>): void {
-  const { rows, clusters, trajectories } = data
+  const { rows, clusters, trajectories, scores, target } = data
   const expect = (path: string, found: number, expected: number) => {
     if (found === expected) return
     throw new WinnowError('failure', {
@@ -125,6 +179,9 @@ export function checkReportData(data: Omit<ReportData, 'texts'>): void {
     if (clusters.labels) expect('clusters.labels', clusters.labels.length, clusters.count)
   }
   if (trajectories) expect('trajectories.nll', trajectories.nll.length, rows.count * trajectories.steps.length)
+  if (scores) expect('scores.values', scores.values.length, rows.count)
+  if (scores?.candidates) expect('scores.candidates', scores.candidates.length, rows.count)
+  if (target?.nearest) expect('target.nearest', target.nearest.length, rows.count)
 }
 
 /** The [N] flags of a list of row numbers, as `ReportRows.selected` wants them. */

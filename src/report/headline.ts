@@ -1,7 +1,7 @@
 /** The top of the page: what was kept, in one sentence and a few numbers. */
 
-import type { ReportData } from './data.ts'
-import { type Html, html } from './html.ts'
+import type { ReportData, ReportTarget } from './data.ts'
+import { type Html, html, truncate } from './html.ts'
 import { count, counted, duration, nats, percent, scaled } from './numbers.ts'
 import type { ReportSummary } from './summary.ts'
 
@@ -9,12 +9,13 @@ export function headline(data: ReportData, summary: ReportSummary): Html {
   const { run } = data
   const { rows, tokens, selectedRows, selectedTokens, clusters } = summary
   const seconds = run.timings.reduce((sum, timing) => sum + timing.seconds, 0)
+  const { coverage } = summary.shown
   const represented = clusters?.order.filter((k) => clusters.picks[k] > 0).length
   return html`<header>
 <p class="eyebrow">winnow · selection report${data.finishedAt && ` · ${data.finishedAt}`}</p>
 <h1><bdi>${data.title}</bdi></h1>
 <p class="lead">${count(selectedRows)} of ${counted(rows, 'row')} (${percent(selectedRows / rows)}) were picked by <code>${run.method}</code> for
-a budget of <code>${run.budget}</code>. They hold ${count(selectedTokens)} of ${counted(tokens, 'token')} (${percent(selectedTokens / tokens)}): an epoch over
+a budget of <code>${run.budget}</code>${data.target && aim(data.target)}. They hold ${count(selectedTokens)} of ${counted(tokens, 'token')} (${percent(selectedTokens / tokens)}): an epoch over
 the pick trains on that share of the pool’s tokens.</p>
 <p>This page describes the pick. It does not measure what a model learns from it: for that, train on the pick and on a random
 one of the same size, and compare them on data that neither has seen.</p>
@@ -22,7 +23,7 @@ one of the same size, and compare them on data that neither has seen.</p>
 <dl class="facts">
 ${fact('Rows picked', count(selectedRows), `of ${count(rows)}`)}
 ${fact('Tokens picked', scaled(selectedTokens), `of ${scaled(tokens)}`)}
-${clusters && fact('Clusters with a pick', count(represented ?? 0), `of ${count(clusters.order.length)}`)}
+${clusters && fact('Clusters with a pick', count(represented ?? 0), `of ${count(clusters.order.length)}`)}${coverage && fact('Target rows with a pick', count(coverage.picks.length - coverage.unreached), `of ${count(coverage.picks.length)}`)}
 ${
   run.proxy?.nll !== undefined &&
   fact(
@@ -33,6 +34,12 @@ ${
 }
 ${seconds > 0 && fact('Time taken', duration(seconds), run.device === undefined ? 'all stages' : `all stages, on ${run.device}`)}
 </dl>`
+}
+
+function aim({ files, rows, contrast }: ReportTarget): Html {
+  return html`, to move a model ${contrast ? 'away from' : 'toward'} the ${counted(rows, 'row')} of ${files.map(
+    (file, i) => html`${i > 0 && ', '}<code>${truncate(file, 80)}</code>`,
+  )}`
 }
 
 function fact(name: string, value: string, note: string): Html {

@@ -30,6 +30,21 @@ export function nats(value: number): string {
   return Number.isFinite(value) ? value.toFixed(3) : '–'
 }
 
+/** Scores and distances: three significant digits, a true minus sign. −0.0213, 1.25, 1,234, 1.20e-7. NaN → –. */
+export function figure(value: number): string {
+  if (!Number.isFinite(value)) return '–'
+  const size = Math.abs(value)
+  const digits =
+    size === 0
+      ? '0'
+      : size >= 1e7 || size < 1e-4
+        ? size.toExponential(2)
+        : size >= 999.5
+          ? count(size)
+          : size.toPrecision(3)
+  return value < 0 ? `−${digits}` : digits
+}
+
 /** 0.8 s, 48 s, 2 min 14 s, 1 h 5 min. */
 export function duration(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)}${NBSP}s`

@@ -10,7 +10,7 @@ export function runSection(data: ReportData, summary: ReportSummary): Html {
   const { run } = data
   const { proxy } = run
   const checkpoints = data.trajectories?.steps.length
-  const facts: [string, HtmlValue][] = [
+  const facts: (readonly [string, HtmlValue])[] = [
     ['Method', html`<code>${run.method}</code>`],
     ...Object.entries(run.options ?? {}).map(([name, value]): [string, HtmlValue] => [
       `Option ${name}`,
@@ -50,6 +50,12 @@ export function runSection(data: ReportData, summary: ReportSummary): Html {
       'Bigram model’s loss',
       proxy?.bigramNll !== undefined && `${nats(proxy.bigramNll)} nats a response token (smoothed, same tokens)`,
     ],
+    [
+      'Target',
+      data.target &&
+        html`${counted(data.target.rows, 'row')} of ${data.target.files.map((file, i) => html`${i > 0 && ', '}<code>${file}</code>`)}${data.target.contrast && ', to move away from'}`,
+    ],
+    ...(run.facts ?? []),
   ]
   const seconds = run.timings.reduce((sum, timing) => sum + timing.seconds, 0)
   return html`<section id="run"><h2>What was run</h2>

@@ -96,3 +96,11 @@ footer { color: var(--muted); font-size: .875rem; margin-top: 1.5rem; }
   * { print-color-adjust: exact; }
 }
 `
+
+/** What pages of runs with a target add. */
+export const TARGET_STYLES = `
+.example.target { border-left-color: var(--ink); }
+.example .near { font-size: .875rem; line-height: 1.45; color: var(--muted); margin: .35rem 0 0; padding-left: .8rem;
+  border-left: 1px solid var(--line); overflow-wrap: anywhere; }
+.examples h3:not(:first-child) { margin-top: 1.75rem; }
+`
