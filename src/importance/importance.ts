@@ -8,7 +8,7 @@
 
 import { WinnowError } from '../errors.ts'
 import { type BucketHash, type Buckets, fastBuckets, sha256Buckets } from './buckets.ts'
-import { LARGEST_MODULUS } from './sha256.ts'
+import { MOST_BUCKETS } from './hasher.ts'
 
 /** The authors' number of buckets. */
 export const BUCKETS = 10_000
@@ -36,12 +36,12 @@ export interface BucketCounter {
 }
 
 function bucketsOf(hash: BucketHash, buckets: number): Buckets {
-  if (!Number.isInteger(buckets) || buckets < 1 || buckets > LARGEST_MODULUS)
+  if (!Number.isInteger(buckets) || buckets < 1 || buckets > MOST_BUCKETS)
     throw new WinnowError('usage', {
       code: 'bad-buckets',
       message: 'number of buckets is out of range',
       found: String(buckets),
-      expected: `a whole number from 1 to ${LARGEST_MODULUS}`,
+      expected: `a whole number from 1 to ${MOST_BUCKETS}`,
       hint: `Leave it out for ${BUCKETS}.`,
     })
   return hash === 'fast' ? fastBuckets(buckets) : sha256Buckets(buckets)

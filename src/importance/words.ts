@@ -31,11 +31,54 @@ function page(index: number): Uint8Array {
   return kinds
 }
 
-/** Kinds of U+0000-U+00FF, for loops that treat those apart. */
-export const latinKinds = page(0)
+/** Kinds of U+0000-U+00FF, at hand for the loop. */
+const latinKinds = page(0)
 
 /** The kind of a code point; a lone surrogate is punctuation. */
 export function kindOf(codePoint: number): number {
   const index = codePoint >> PAGE_BITS
   return (pages[index] ?? page(index))[codePoint & (PAGE - 1)]
 }
+
+/**
+ * Calls `token(start, end, hash)` for each token of `text`, which must be in lower case: a maximal run of word
+ * characters, or of neither word nor space. `hash`: FNV-1a over its UTF-16 units.
+ */
+export function tokens(text: string, token: (start: number, end: number, hash: number) => void): void {
+  const { length } = text
+  let current = SPACE
+  let start = 0
+  let hash = 0
+  for (let i = 0; i < length; ) {
+    const at = i
+    const unit = text.charCodeAt(i++)
+    let kind: number
+    let low = -1
+    if (unit < PAGE) kind = latinKinds[unit]
+    else if (unit < 0xd800 || unit > 0xdfff) kind = kindOf(unit)
+    else {
+      const point = text.codePointAt(at)!
+      kind = kindOf(point)
+      if (point > 0xffff) low = text.charCodeAt(i++)
+    }
+    if (kind !== current) {
+      if (current !== SPACE) token(start, at, hash)
+      current = kind
+      start = at
+      hash = 0x811c9dc5
+    }
+    hash = Math.imul(hash ^ unit, 0x01000193)
+    if (low >= 0) hash = Math.imul(hash ^ low, 0x01000193)
+  }
+  if (current !== SPACE) token(start, length, hash)
+}
+
+/** 32 bits into 32 bits, one to one, all bits depending on all (the finaliser of MurmurHash3). */
+export function mix(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+/** A hash of an ordered pair of 32-bit values. */
+export const pairHash = (first: number, second: number): number => mix(Math.imul(first, 0x9e3779b1) + second)

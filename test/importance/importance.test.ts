@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sha256Buckets } from '../../src/importance/buckets.ts'
+import { hasher } from '../../src/importance/hasher.ts'
 import { BUCKETS, bucketCounter, importanceWeigher, logRatio } from '../../src/importance/importance.ts'
-import { paddedLength, sha256Modulo } from '../../src/importance/sha256.ts'
 import { kindOf, PUNCTUATION, SPACE, WORD } from '../../src/importance/words.ts'
-import { referenceBuckets, referenceCounts } from './reference.ts'
+import { referenceBucket, referenceBuckets, referenceCounts } from './reference.ts'
 
 const fixture = (name: string) =>
   JSON.parse(readFileSync(new URL(`../fixtures/importance/${name}`, import.meta.url), 'utf8'))
@@ -123,13 +123,20 @@ describe('fast buckets', () => {
   })
 })
 
-describe('SHA-256', () => {
-  it("is Node's for any bytes, at every length around the ends of blocks", () => {
-    for (let length = 0; length < 200; length++) {
-      const bytes = Uint8Array.from({ length: paddedLength(length) }, (_, i) => (i * 167 + length) & 255)
-      const digest = createHash('sha256').update(bytes.subarray(0, length)).digest('hex')
-      expect(sha256Modulo(bytes, length, 2_097_143)).toBe(Number(BigInt('0x' + digest) % 2_097_143n))
-    }
+describe('hashes', () => {
+  it("are Node's at every length around the ends of blocks, in any lane, in any order of short and long", () => {
+    const found: number[] = []
+    const { begin, extend, hash, finish } = hasher(2_097_143, (position, bucket) => {
+      found[position] = bucket
+    })
+    const texts = Array.from({ length: 260 }, (_, i) => 'aé漢😀'.repeat(40).slice(0, (i * 37) % 131))
+    texts.forEach((text, i) => {
+      begin(text, 0, text.length)
+      extend('xyz', 0, i % 4)
+      hash(i)
+    })
+    finish()
+    expect(found).toEqual(texts.map((text, i) => referenceBucket(`${text} ${'xyz'.slice(0, i % 4)}`, 2_097_143)))
   })
 })
 
