@@ -35,7 +35,7 @@ const arrows: Record<string, string[]> = {
   clustering: ['random', 'webassembly'],
   similarity: ['random', 'webassembly'],
   transport: ['random', 'similarity', 'webassembly'],
-  importance: [],
+  importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
   embedding: ['training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   evaluation: ['training', 'tokenizer', 'random'],

@@ -106,6 +106,8 @@ export const v128 = {
     ...simd(0x0d),
     ...lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3]),
   ],
+  or: binary(simd(0x50)),
+  xor: binary(simd(0x51)),
   /** Bits of a where mask has ones, else of b. */
   bitselect: (a: Code, b: Code, mask: Code): Code => [...a, ...b, ...mask, ...simd(0x52)],
 }
@@ -113,6 +115,9 @@ export const v128 = {
 export const i32x4 = {
   splat: unary(simd(0x11)),
   bitmask: unary(simd(0xa4)),
+  /** Each lane by the same number of bits, an i32. */
+  shl: binary(simd(0xab)),
+  shrU: binary(simd(0xad)),
   add: binary(simd(0xae)),
 }
 

@@ -13,6 +13,11 @@ interface WasmApi {
   Memory: new (pages: { initial: number; maximum: number; shared: boolean }) => WasmMemory
   validate(bytes: Uint8Array): boolean
   compile(bytes: Uint8Array): Promise<WasmModule>
+  /** Compile and instantiate at once: for modules of a few kilobytes. */
+  Module: new (
+    bytes: Uint8Array,
+  ) => WasmModule
+  Instance: new (module: WasmModule, imports: Record<string, Record<string, unknown>>) => { exports: unknown }
   instantiate(module: WasmModule, imports: Record<string, Record<string, unknown>>): Promise<{ exports: unknown }>
 }
 
