@@ -1,7 +1,7 @@
 /** What `select` says at its end, and what `--dry-run` says instead of working. */
 
 import { relative } from 'node:path'
-import type { SelectPlan, SelectResult } from '../pipeline/result.ts'
+import type { SelectPlan, SelectResult, TargetResult } from '../pipeline/result.ts'
 import { bytes, count, counted, duration, nats, percent, scaled } from './numbers.ts'
 import { pairs, plain, type Terminal, wrap } from './terminal.ts'
 
@@ -19,7 +19,7 @@ const importedLosses = ({ file, rows, columns }: { file: string; rows: number; c
 
 /** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
 export function renderSummary(result: SelectResult, terminal: Terminal): string {
-  const { rows, selected, tokens, nll, imported } = result
+  const { rows, selected, tokens, nll, imported, target } = result
   const bold = (text: string) => terminal.style('bold', text)
   const share = `, ${count(tokens.selected)} of ${count(tokens.pool)} tokens (${percent(tokens.selected / tokens.pool)})`
   const head = `Selected ${count(selected)} of ${counted(rows, 'row')} (${percent(selected / rows)})${share}`
@@ -36,6 +36,7 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
     facts.push(['proxy', `${nats(nll.proxy)} nats a token, ${gap} than a bigram model (${nats(nll.bigram)})`])
   }
   if (imported) facts.push(['losses', `${importedLosses(imported)}, no proxy trained`])
+  if (target) facts.push(...targetFacts(target))
   const warning =
     nll && !learned
       ? `\n${sentence(
@@ -43,12 +44,33 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
           `${terminal.style('yellow', 'warning:')} the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.`,
         )}`
       : ''
+  const kept = nll || imported ? 'losses' : target?.embedding ? 'vectors' : undefined
   const again =
-    nll || imported
-      ? ` Another --budget takes seconds, with an --out of its own: the losses are kept in ${shownPath(result.run)}.`
-      : ''
+    kept === undefined
+      ? ''
+      : ` Another --budget${target ? ' or --target' : ''} takes seconds, with an --out of its own: the ${kept} are kept in ${shownPath(result.run)}.`
   const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}.${again}`
   return `\n${bold(sentence(terminal, `${head}.`).trimEnd())}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
+}
+
+function targetFacts({ rows, embedding, domains, transport, nearDuplicates }: TargetResult): [string, string][] {
+  const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
+  const facts: [string, string][] = [['target', `${counted(rows, 'row')}${compared ?? ''}`]]
+  if (domains && domains.length > 1) {
+    const nearest = domains.slice(0, 3).map(({ name, distance }) => `${plain(name) || '(none)'} ${distance.toFixed(3)}`)
+    facts.push(['nearest', `${nearest.join(', ')} (transport cost of ${count(domains.length)} sources)`])
+  }
+  if (transport)
+    facts.push([
+      'transport',
+      `${counted(transport.iterations, 'iteration')} on ${counted(transport.candidates, 'candidate')}, marginal error ${transport.marginalError.toExponential(1)}`,
+    ])
+  if (nearDuplicates && nearDuplicates.near > 0)
+    facts.push([
+      'alike',
+      `${count(nearDuplicates.near)} of ${count(nearDuplicates.compared)} picked rows are near another one`,
+    ])
+  return facts
 }
 
 /** A plan, for `--dry-run`. */

@@ -71,7 +71,7 @@ export const gotD = defineMethod({
   needs: ({ contrast, domains, domainSample, cost, duplicates, nearThreshold, ...choices }, unit) => {
     const collapse = duplicates !== 'keep'
     const kept = domains === 'auto' ? (contrast ? 'all' : 2) : domains
-    const { sample, epsilon, relaxation, threshold, iterations, unbalanced } = choices
+    const { sample, epsilon, relaxation, threshold, maxIterations, unbalanced } = choices
     return [
       ...(unit === 'tokens' ? [{ signal: 'tokens' } as const] : []),
       { signal: 'embeddings', normalise: cost !== 'paper' },
@@ -82,7 +82,7 @@ export const gotD = defineMethod({
         of: 'embeddings',
         domains: kept,
         collapse,
-        ...{ sample, epsilon, relaxation, threshold, iterations, unbalanced },
+        ...{ sample, epsilon, relaxation, threshold, iterations: maxIterations, unbalanced },
       },
       ...(duplicates === 'near'
         ? [
@@ -100,34 +100,23 @@ export const gotD = defineMethod({
   },
   select: (input: SelectionInput<Options>) => {
     const { rows, budget, signals, options } = input
-    const potential = requireSignal(signals, 'potential', rows).data as Float64Array
-    const candidate = requireSignal(signals, 'candidate', rows).data as Uint8Array
-    const copies = options.duplicates === 'keep' ? undefined : requireSignal(signals, 'copies', rows).data
-    const distinct = options.duplicates === 'near' ? requireSignal(signals, 'distinct', rows).data : undefined
-    const mayBePicked = (row: number) =>
-      candidate[row] !== 0 &&
-      (copies === undefined || copies[row] === row) &&
-      (distinct === undefined || distinct[row] === row)
-    const ordered = usableRows(input).filter(mayBePicked)
+    const { potential, gradient, pickable } = scoresOf(input)
+    const ordered = usableRows(input).filter((row) => pickable[row] !== 0)
     const sign = options.contrast ? -1 : 1
     ordered.sort((a, b) => sign * (potential[a] - potential[b]) || a - b)
     const selected = takeInOrder(ordered, input)
-
-    // The mass that moves: the candidates, each text once where copies are collapsed.
-    const mass = Uint32Array.from(candidate.keys()).filter(
-      (row) => candidate[row] !== 0 && (copies === undefined || copies[row] === row),
-    )
+    const { copies, distinct } = signals
     return {
       selected,
       columns: {
-        gradient: calibratedGradient(potential, mass),
+        gradient,
         potential,
         nearest_target: requireSignal(signals, 'nearest', rows).data as Uint32Array,
         nearest_cost: requireSignal(signals, 'nearest_cost', rows).data as Float32Array,
-        candidate: Uint8Array.from(candidate, (value, row) => Number(value !== 0 && mayBePicked(row))),
+        candidate: pickable,
         domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
-        ...(copies && { first_copy: copies as Uint32Array }),
-        ...(distinct && { near_to: distinct as Int32Array }),
+        ...(copies && { first_copy: copies.data as Uint32Array }),
+        ...(distinct && { near_to: distinct.data as Int32Array }),
       },
       groups: groupsOf(input, selected),
       ...countTokens(selected, input),
@@ -135,6 +124,25 @@ export const gotD = defineMethod({
     }
   },
 })
+
+/**
+ * What rows are ranked by. `gradient` [N] is relative to the mass that moves: the candidates, each text once where copies are collapsed.
+ * `pickable` [N]: 1 for candidates that repeat no other row.
+ */
+export function scoresOf({ rows, signals }: Pick<SelectionInput<unknown>, 'rows' | 'signals'>): {
+  potential: Float64Array
+  gradient: Float64Array
+  pickable: Uint8Array
+} {
+  const potential = requireSignal(signals, 'potential', rows).data as Float64Array
+  const candidate = requireSignal(signals, 'candidate', rows).data
+  const { copies, distinct } = signals
+  const isFirst = (row: number) => copies === undefined || copies.data[row] === row
+  const mass = Uint32Array.from(candidate.keys()).filter((row) => candidate[row] !== 0 && isFirst(row))
+  const pickable = new Uint8Array(rows)
+  for (const row of mass) pickable[row] = Number(distinct === undefined || distinct.data[row] === row)
+  return { potential, gradient: calibratedGradient(potential, mass), pickable }
+}
 
 function groupsOf({ rows, signals }: SelectionInput<Options>, selected: Uint32Array) {
   const { source } = signals

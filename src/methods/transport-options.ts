@@ -29,7 +29,7 @@ export const transportOptions = {
     .default(1)
     .describe('Relaxation w of the iteration; falls back to 1 where it diverges'),
   threshold: positive().default(1e-3).describe('Marginal error (L1) at which the iteration may stop'),
-  iterations: count().default(2000).describe('Most iterations'),
+  maxIterations: count().default(2000).describe('Iterations of the transport problem, at most'),
   unbalanced: z
     .union([z.literal('none'), positive()])
     .default('none')

@@ -93,7 +93,7 @@ function walkLength(ordered: Uint32Array, budget: ResolvedBudget, tokens: ArrayL
 export async function tellOfNearDuplicates(
   context: Context<ResolvedOptions>,
   { selected, hash, vectors }: { selected: Uint32Array; hash: string; vectors: VectorFiles },
-): Promise<void> {
+): Promise<{ near: number; compared: number }> {
   const compared = drawRows(selected, COMPARED, context.options.seed, 'near duplicates')
   const result = await perform<Json>(context, {
     name: 'near',
@@ -117,10 +117,11 @@ export async function tellOfNearDuplicates(
   })
   const { compared: all, near } = result.value as { compared: number; near: number }
   await context.run.update({ counts: { nearDuplicates: near, nearCompared: all } })
-  if (near < MANY * all) return
-  notify(context, {
-    code: 'near-duplicates',
-    message: `${((100 * near) / all).toFixed(0)} % of ${all < selected.length ? `${all.toLocaleString('en')} picked rows that were compared` : 'the picked rows'} are near duplicates of others (cosine of ${NEAR} or more); --duplicates near passes over them`,
-    rows: near,
-  })
+  if (near >= MANY * all)
+    notify(context, {
+      code: 'near-duplicates',
+      message: `${((100 * near) / all).toFixed(0)} % of ${all < selected.length ? `${all.toLocaleString('en')} picked rows that were compared` : 'the picked rows'} are near duplicates of others (cosine of ${NEAR} or more); --duplicates near passes over them`,
+      rows: near,
+    })
+  return { near, compared: all }
 }

@@ -4,15 +4,17 @@ import type { Dataset } from '../dataset/dataset.ts'
 import type { Turn } from '../dataset/record.ts'
 import { type ReportData, selectedFlags } from '../report/data.ts'
 import { buildReport } from '../report/report.ts'
-import { shownRows } from '../report/samples.ts'
+import { shownRows, shownTargets } from '../report/samples.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import { NO_CLUSTER } from '../signals/clusters.ts'
 import type { Context } from './context.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
+import { targetFacts, targetReport } from './report-target.ts'
 import type { Chosen } from './selection.ts'
 import type { ComputedSignals } from './signals.ts'
+import type { Target } from './target.ts'
 
 /** Characters of a text that the page keeps at most; it shows fewer. */
 const TEXT_LENGTH = 4000
@@ -26,6 +28,9 @@ export async function writeReport(
     computed: ComputedSignals
     chosen: Chosen
     pretrained?: Pretrained
+    target?: Target
+    /** Of the picked rows that were compared, those that are near another. */
+    nearDuplicates?: { near: number; compared: number }
   },
 ): Promise<string> {
   const { run } = context
@@ -34,7 +39,9 @@ export async function writeReport(
   context.emit({ kind: 'stage-start', stage: 'report', resumedParts: 0 })
   const data = reportData(context, parts)
   const texts = await readTexts(parts.dataset, shownRows(data))
-  await writeFileAtomic(path, buildReport({ ...data, texts }))
+  const target = data.target &&
+    parts.target && { ...data.target, texts: await readTexts(parts.target.dataset, shownTargets(data)) }
+  await writeFileAtomic(path, buildReport({ ...data, texts, target }))
   const seconds = (performance.now() - started) / 1000
   context.stages.push({ name: 'report', seconds, cached: false })
   context.emit({ kind: 'stage-end', stage: 'report', cached: false, seconds })
@@ -43,9 +50,11 @@ export async function writeReport(
 
 function reportData(
   { options, run, device, notices, stages }: Context<ResolvedOptions>,
-  { pool, tokens, computed, chosen, pretrained }: Parameters<typeof writeReport>[1],
+  parts: Parameters<typeof writeReport>[1],
 ): Omit<ReportData, 'texts'> {
+  const { pool, tokens, computed, chosen, pretrained, target, nearDuplicates } = parts
   const { rows } = pool.facts
+  const ofTarget = { options, rows, computed, chosen, target }
   const { trajectories, imported, signals } = computed
   const cluster = signals.clusters
   const clusterCount = cluster ? (cluster.provenance.clusters as number) : 0
@@ -71,6 +80,7 @@ function reportData(
         bigramNll: trajectories.bigramNll,
       },
       imported: imported?.facts,
+      facts: targetFacts(ofTarget, nearDuplicates),
       timings: stages.map(({ name, seconds, cached }) => ({ stage: name, seconds, cached })),
       versions: run.manifest.versions,
       inputs: run.manifest.inputs.map(({ path, size, sha256, rows: inputRows }) => ({
@@ -89,6 +99,7 @@ function reportData(
         names: (pool.source.labels ?? []).map((label) => label || '(none)'),
       },
     },
+    ...targetReport(ofTarget),
     clusters: cluster && { count: clusterCount, assignment: cluster.data, labels: clusterLabels(chosen, clusterCount) },
     trajectories:
       (trajectories && { steps: trajectories.facts.steps, nll: trajectories.signal.data }) ??

@@ -3,6 +3,7 @@
 import type { DeviceName } from '../engine/session.ts'
 import type { Notice, SelectionGroup } from '../methods/method.ts'
 import type { ImportedFacts } from './imported.ts'
+import type { TransportFacts } from './transport.ts'
 
 /** What `--dry-run` shows. */
 export interface SelectPlan {
@@ -39,6 +40,16 @@ export interface SelectPlan {
   out: string
 }
 
+export interface TargetResult {
+  rows: number
+  embedding?: { name: string; dimensions: number }
+  /** By ascending transport cost to the target, as the domain test found them. */
+  domains?: { name: string; rows: number; distance: number }[]
+  transport?: TransportFacts
+  /** Of the picked rows that were compared with each other, those that are near another. */
+  nearDuplicates?: { near: number; compared: number }
+}
+
 export interface SelectResult {
   rows: number
   selected: number
@@ -52,6 +63,8 @@ export interface SelectResult {
   nll?: { proxy: number; bigram?: number }
   /** Losses that were read from a file, so that no proxy was trained. */
   imported?: ImportedFacts
+  /** What the selection is toward, where the method reads a target. */
+  target?: TargetResult
   groups: SelectionGroup[]
   notices: Notice[]
   device: DeviceName

@@ -23,12 +23,13 @@ import {
 import { readPool, tokenisePool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import { writeReport } from './report.ts'
-import type { SelectResult } from './result.ts'
+import type { SelectResult, TargetResult } from './result.ts'
 import { choose, configKey, isFile, writeChosen } from './selection.ts'
 import { checkNeeds, computeSignals, tokenSignal } from './signals.ts'
 import { plannedStages } from './stages.ts'
 import { openTarget, readTarget } from './target.ts'
 import { unreadOptions } from './target-options.ts'
+import type { TowardTarget } from './toward-target.ts'
 
 /**
  * Selects the rows of a pool worth training on and writes them, `selection.parquet` and a report into the run directory and to `out`.
@@ -78,14 +79,25 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     const sources = { dataset, pool, tokens, perRow, losses, pretrained, target, budget }
     const computed = await computeSignals(context, needs, sources)
     const chosen = await choose(context, pool, tokens, computed, budget)
-    if (computed.toward?.vectors !== undefined && needs.some(({ signal: name }) => name === 'potential'))
-      await tellOfNearDuplicates(context, {
+    const vectors = computed.signals.potential && computed.toward?.vectors
+    const nearDuplicates =
+      vectors &&
+      (await tellOfNearDuplicates(context, {
         selected: chosen.selected,
         hash: chosen.hash,
-        vectors: computed.toward.vectors.pool,
-      })
+        vectors: vectors.pool,
+      }))
     const record = await writeChosen(context, dataset, pool, { chosen, ownOutput })
-    const report = await writeReport(context, { dataset, pool, tokens, computed, chosen, pretrained, target })
+    const report = await writeReport(context, {
+      dataset,
+      pool,
+      tokens,
+      computed,
+      chosen,
+      pretrained,
+      target,
+      nearDuplicates,
+    })
     const { trajectories, imported } = computed
     await run.update({ status: 'done', facts: { notices: JSON.parse(JSON.stringify(context.notices)) } })
     return {
@@ -101,6 +113,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
       selectionFile: run.path('selection.parquet'),
       nll: trajectories && { proxy: trajectories.facts.nll, bigram: trajectories.bigramNll },
       imported: imported?.facts,
+      target: target && { rows: target.rows, ...targetResult(computed.toward), nearDuplicates },
       groups: chosen.groups,
       notices: context.notices,
       device: options.device,
@@ -110,6 +123,16 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)
     throw error
+  }
+}
+
+function targetResult({ embedding, domains, transport }: TowardTarget = {}): Omit<TargetResult, 'rows'> {
+  return {
+    embedding: embedding && { name: embedding.name, dimensions: embedding.dimensions },
+    domains: domains?.distances
+      .map(({ name, rows, distance }) => ({ name, rows, distance }))
+      .sort((a, b) => a.distance - b.distance),
+    transport,
   }
 }
 

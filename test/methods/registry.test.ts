@@ -4,12 +4,12 @@ import { describeOptions, parseOptions } from '../../src/methods/options.ts'
 import { random } from '../../src/methods/random.ts'
 import { findMethod, methods } from '../../src/methods/registry.ts'
 import { s2l } from '../../src/methods/s2l.ts'
-import { signal } from '../../src/signals/signal.ts'
+import { categories, signal } from '../../src/signals/signal.ts'
 
 describe('the registry', () => {
   test('finds methods by name and lists them when there is none', () => {
     expect(findMethod('s2l')).toBe(s2l)
-    expect(() => findMethod('s3l')).toThrow(/found s3l, expected s2l, random/)
+    expect(() => findMethod('s3l')).toThrow(/found s3l, expected s2l, got-d, dsir, tapt-knn, dapt, all-domains, random/)
   })
 
   test('has every option described and with a default, and unique names', () => {
@@ -29,6 +29,37 @@ describe('the registry', () => {
         Uint32Array.from({ length: rows }, (_, row) => row % 7),
       ),
       tokens: signal('tokens', new Uint32Array(rows).fill(9)),
+      source: categories(
+        'source',
+        Array.from({ length: rows }, (_, row) => `domain ${row % 5}`),
+        rows,
+      ),
+      copies: signal(
+        'copies',
+        Uint32Array.from({ length: rows }).map((_, row) => row),
+      ),
+      distance: signal(
+        'distance',
+        Float64Array.from({ length: rows }, (_, row) => 1 + (row % 5)),
+        { provenance: { self: 0.5, unrelated: 6 } },
+      ),
+      potential: signal(
+        'potential',
+        Float64Array.from({ length: rows }, (_, row) => Math.sin(row)),
+      ),
+      candidate: signal('candidate', new Uint8Array(rows).fill(1)),
+      nearest: signal('nearest', new Uint32Array(rows)),
+      nearest_cost: signal('nearest_cost', new Float32Array(rows)),
+      importance: signal(
+        'importance',
+        Float64Array.from({ length: rows }, (_, row) => Math.cos(row)),
+      ),
+      order: signal(
+        'order',
+        Int32Array.from({ length: rows }, (_, row) => (row * 77) % rows),
+      ),
+      taken_by: signal('taken_by', new Int32Array(rows)),
+      similarity: signal('similarity', new Float32Array(rows)),
     }
     for (const method of methods)
       for (const budget of [{ unit: 'rows', rows: 31 } as const, { unit: 'tokens', tokens: 31 * 9 } as const]) {
@@ -46,6 +77,10 @@ describe('the registry', () => {
         expect(Math.max(...selected)).toBeLessThan(rows)
         for (const column of Object.values(columns)) expect(column.length).toBe(rows)
         expect(groups.reduce((total, group) => total + group.selected, 0)).toBe(31)
+        // Whatever a method needs of computed signals, it lists after what they are computed from.
+        const needs = method.needs(parseOptions(method, {}), budget.unit)
+        for (const [i, need] of needs.entries())
+          if ('of' in need) expect(needs.slice(0, i).map((one) => one.signal)).toContain(need.of)
       }
   })
 })

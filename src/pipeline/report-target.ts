@@ -1,0 +1,128 @@
+/** What a run's report says of a target: the scores, the domain test, and how the pick lies around the target's rows. */
+
+import { scoresOf } from '../methods/got-d.ts'
+import type { ReportData, ReportDomains, ReportScores } from '../report/data.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Chosen } from './selection.ts'
+import type { ComputedSignals } from './signals.ts'
+import type { Target } from './target.ts'
+
+interface Parts {
+  options: ResolvedOptions
+  rows: number
+  computed: ComputedSignals
+  chosen: Chosen
+  target?: Target
+}
+
+/** The members of `ReportData` that a target adds; `texts` of its rows are filled in by the caller. */
+export function targetReport(parts: Parts): Pick<ReportData, 'scores' | 'target' | 'domains'> {
+  const { options, computed, target } = parts
+  if (target === undefined) return {}
+  const { signals } = computed
+  const nearest = signals.nearest?.data ?? signals.taken_by?.data
+  const contrast = options.methodOptions.contrast === true
+  return {
+    scores: maybeScores(parts),
+    target: { rows: target.rows, files: options.target, nearest, texts: new Map(), contrast },
+    domains: maybeDomains(parts),
+  }
+}
+
+function maybeScores({ options, rows, computed, chosen }: Parts): ReportScores | undefined {
+  const { signals } = computed
+  const ends = (values: ArrayLike<number>, taken: 'lowest' | 'highest') =>
+    chosen.selected.reduce(
+      (edge, row) => (taken === 'lowest' ? Math.max(edge, values[row]) : Math.min(edge, values[row])),
+      taken === 'lowest' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY,
+    )
+  if (signals.potential) {
+    const { gradient: values, pickable } = scoresOf({ rows, signals })
+    const taken = options.methodOptions.contrast === true ? 'highest' : 'lowest'
+    return { name: 'calibrated gradient', taken, values, candidates: pickable, boundary: ends(values, taken) }
+  }
+  if (signals.importance)
+    return { name: 'log importance weight', unit: 'nats', taken: 'highest', values: signals.importance.data }
+  if (signals.order) {
+    const values = Float64Array.from(signals.order.data, (place) => (place < 0 ? Number.NaN : place))
+    return { name: 'order of picking', taken: 'lowest', values, boundary: ends(values, 'lowest') }
+  }
+  return undefined
+}
+
+function maybeDomains({ computed, chosen }: Parts): ReportDomains | undefined {
+  const { toward, signals } = computed
+  const { domains } = toward ?? {}
+  if (domains === undefined || signals.source === undefined) return undefined
+  const { data } = signals.source
+  const selected = new Float64Array(domains.distances.length)
+  for (const row of chosen.selected) selected[data[row]]++
+  const kept = new Uint8Array(domains.distances.length)
+  data.forEach((code, row) => {
+    // Methods without candidates draw from every domain that they come to.
+    if (signals.candidate === undefined ? selected[code] > 0 : signals.candidate.data[row] !== 0) kept[code] = 1
+  })
+  return {
+    rows: domains.distances
+      .map(({ name, rows, distance }, code) => ({
+        name: name || '(none)',
+        rows,
+        distance,
+        kept: kept[code] !== 0,
+        selected: selected[code],
+      }))
+      .sort((a, b) => a.distance - b.distance),
+    ...(domains.self !== undefined && { self: domains.self }),
+    unrelated: domains.unrelated,
+  }
+}
+
+/** What was set and found, for the table of the run. */
+export function targetFacts(
+  { computed, target }: Parts,
+  nearDuplicates?: { near: number; compared: number },
+): [string, string][] {
+  const count = (value: number) => value.toLocaleString('en')
+  const facts: [string, string][] = []
+  if (target === undefined) return facts
+  for (const { path, sha256 } of target.inputs) facts.push(['Target', path], ['SHA-256 of the target', sha256])
+  facts.push(['Target rows', count(target.rows)])
+  const { embedding, copies, transport } = computed.toward ?? {}
+  if (embedding)
+    facts.push([
+      'Embedding',
+      `${embedding.name}, ${count(embedding.dimensions)} dimensions${embedding.normalise ? ', unit length' : ''}`,
+    ])
+  if (embedding && embedding.empty.pool + embedding.empty.target > 0)
+    facts.push([
+      'Rows without features',
+      `${count(embedding.empty.pool)} of the pool, ${count(embedding.empty.target)} of the target`,
+    ])
+  if (copies) {
+    const repeated = copies.counts.reduce((total, copies_) => total + Number(copies_ === 0), 0)
+    facts.push(['Rows with an earlier text', count(repeated)])
+  }
+  if (transport) {
+    facts.push(
+      ['Transport problem', `${count(transport.targets)} target rows x ${count(transport.candidates)} candidates`],
+      [
+        'Epsilon',
+        `${transport.epsilon.toPrecision(4)} (cost ${transport.cost.mean.toPrecision(4)}, deviation ${transport.cost.deviation.toPrecision(4)})`,
+      ],
+      [
+        'Iterations',
+        `${count(transport.iterations)}, marginal error ${transport.marginalError.toExponential(1)}${transport.converged ? '' : ', not converged'}`,
+      ],
+      [
+        'Transport cost',
+        `${transport.transportCost.toPrecision(5)} (with entropy ${transport.regularisedCost.toPrecision(5)})`,
+      ],
+    )
+  }
+  if (nearDuplicates)
+    facts.push([
+      'Near duplicates in the pick',
+      `${count(nearDuplicates.near)} of ${count(nearDuplicates.compared)} compared`,
+    ])
+  return facts
+}
