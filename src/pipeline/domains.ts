@@ -10,9 +10,11 @@ import { type CostSample, sampleCost } from '../transport/cost.ts'
 import { sinkhorn } from '../transport/sinkhorn.ts'
 import { type Context, perform } from './context.ts'
 import type { Copies } from './copies.ts'
+import type { Embedded } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
-import { gatherVectors, type VectorFiles } from './vector-files.ts'
+import type { Sides } from './toward-target.ts'
+import { gatherVectors } from './vector-files.ts'
 
 /** Target rows that the test looks at, at most. */
 const TARGET_SAMPLE = 2000
@@ -40,7 +42,11 @@ export function drawRows(rows: Uint32Array, most: number, seed: number, purpose:
   return rows.length <= most ? rows : sample(rows, most, randomStream(seed, purpose, id)).sort()
 }
 
-export const everyRow = (count: number): Uint32Array => Uint32Array.from({ length: count }, (_, row) => row)
+/** Rows that have a vector, ascending. */
+export function rowsWithVector({ files, empty }: Embedded): Uint32Array {
+  const without = new Set(empty)
+  return Uint32Array.from({ length: files.rows }, (_, row) => row).filter((row) => !without.has(row))
+}
 
 /** Some rows of a matrix in memory. */
 function rowsOf({ data, d }: Vectors, from: number, to: number): Vectors {
@@ -49,7 +55,7 @@ function rowsOf({ data, d }: Vectors, from: number, to: number): Vectors {
 
 interface Test {
   pool: Pool
-  vectors: { pool: VectorFiles; target: VectorFiles }
+  vectors: Sides<Embedded>
   hashes: Record<string, string>
   /** Where copies count once. */
   copies?: Copies
@@ -76,18 +82,18 @@ export async function testDomains(
       const parallel = workerThreads(options.threads)
       const reading = { normalise, signal: context.signal }
       const members: number[][] = labels.map(() => [])
-      for (let row = 0; row < rows; row++)
+      for (const row of rowsWithVector(vectors.pool))
         if (copies === undefined || copies.counts[row] > 0) members[source?.data[row] ?? 0].push(row)
       const drawn = members.map((list, code) =>
         drawRows(Uint32Array.from(list), most, options.seed, 'domain sample', code),
       )
       const target = await gatherVectors(
-        vectors.target,
-        drawRows(everyRow(vectors.target.rows), TARGET_SAMPLE, options.seed, 'domain target'),
+        vectors.target.files,
+        drawRows(rowsWithVector(vectors.target), TARGET_SAMPLE, options.seed, 'domain target'),
         reading,
       )
       const everything = await gatherVectors(
-        vectors.pool,
+        vectors.pool.files,
         drawRows(Uint32Array.from(drawn.flatMap((list) => [...list])).sort(), most, options.seed, 'domain cost'),
         reading,
       )
@@ -102,7 +108,7 @@ export async function testDomains(
       const distances: DomainFacts['distances'] = []
       for (const [code, list] of drawn.entries()) {
         progress({ fraction: code / labels.length, detail: labels[code] })
-        const candidates = await gatherVectors(vectors.pool, list, reading)
+        const candidates = await gatherVectors(vectors.pool.files, list, reading)
         const { transportCost } = await sinkhorn({ targets: target, candidates }, solving)
         distances.push({
           name: labels[code],

@@ -8,7 +8,7 @@ import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type Context, perform } from './context.ts'
-import type { Embedded } from './embeddings.ts'
+import { type Embedded, openEmbedded, writeEmpty } from './embeddings.ts'
 import type { StageName, StageProgress } from './events.ts'
 import { openLossTable } from './loss-tables.ts'
 import { openVectors, type VectorFiles, vectorBlocks } from './vector-files.ts'
@@ -48,19 +48,19 @@ export async function importVectors(context: Context, { stage, file, rows }: Imp
     inputs: { file: (await hashFile(file)).sha256 },
     options: { imported: isArray ? 'npy' : 'table', rows },
     async execute(work, progress) {
-      const outputs = isArray ? [] : await copyTable(work, file, stage, rows)
+      const outputs: OutputRecord[] = isArray ? [] : await copyTable(work, file, stage, rows)
       const files = await openVectors(isArray ? [file] : outputs.map(({ path }) => work.path(path)))
       if (files.rows !== rows) throw otherRows(file, files.rows, rows)
       const empty = await check(file, files, progress, context.signal)
-      return { outputs, value: { rows, dimensions: files.dimensions, empty } }
+      outputs.push(await writeEmpty(work, stage, empty))
+      return { outputs, value: { rows, dimensions: files.dimensions, empty: empty.length } }
     },
     summary: (value) => {
       const { dimensions } = value as { dimensions: number }
       return `imported from ${file}, ${rows.toLocaleString('en')} vector${rows === 1 ? '' : 's'} of ${dimensions} dimensions`
     },
   })
-  const files = await openVectors(isArray ? [file] : result.outputs.map(({ path }) => context.run.path(path)))
-  return { files, hash: result.hash, empty: (result.value as { empty: number }).empty }
+  return openEmbedded(context.run, result, isArray ? [file] : undefined)
 }
 
 const otherRows = (file: string, found: number, expected: number) =>
@@ -69,15 +69,15 @@ const otherRows = (file: string, found: number, expected: number) =>
     expected: `${expected}, one for each row, in the same order`,
   })
 
-/** How many vectors are zero; throws where one is not finite. */
+/** Rows whose vectors are zero; throws where one is not finite. */
 async function check(
   file: string,
   files: VectorFiles,
   progress: (progress: StageProgress) => void,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<number[]> {
   const { dimensions } = files
-  let empty = 0
+  const empty: number[] = []
   for await (const { first, data } of vectorBlocks(files, { normalise: false, signal })) {
     for (let at = 0; at < data.length; at += dimensions) {
       let square = 0
@@ -86,7 +86,7 @@ async function check(
         throw bad(file, `the vector of row ${first + at / dimensions} is not finite, or too long to square`, {
           expected: 'finite numbers',
         })
-      if (square === 0) empty++
+      if (square === 0) empty.push(first + at / dimensions)
     }
     const done = first + data.length / dimensions
     progress({ fraction: done / files.rows, done, unit: 'rows' })

@@ -8,15 +8,17 @@ import { type Signal, signal } from '../signals/signal.ts'
 import { type Neighbours, openNeighbours } from '../similarity/neighbours.ts'
 import { type RoundRobin, roundRobin } from '../similarity/round-robin.ts'
 import { type Context, perform } from './context.ts'
-import { everyRow } from './domains.ts'
+import { rowsWithVector } from './domains.ts'
+import type { Embedded } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
-import { blockRows, gatherVectors, type VectorFiles, vectorBlocks } from './vector-files.ts'
+import type { Sides } from './toward-target.ts'
+import { blockRows, gatherVectors, vectorBlocks } from './vector-files.ts'
 
 /** Neighbours of a target row that are looked for at first, over its equal share of the budget. */
 const SPARE = 2
 
 interface Ordering {
-  vectors: { pool: VectorFiles; target: VectorFiles }
+  vectors: Sides<Embedded>
   hashes: Record<string, string>
   /** Rows that the budget asks for. */
   budgetRows: number
@@ -30,7 +32,7 @@ export async function orderByNeighbours(
   { vectors, hashes, budgetRows, tokens }: Ordering,
 ): Promise<{ signals: Record<'order' | 'taken_by' | 'similarity', Signal>; hash: string }> {
   const { options, run } = context
-  const { rows } = vectors.pool
+  const { rows, dimensions } = vectors.pool.files
   const names = ['order', 'taken_by', 'similarity'] as const
   const enough = ({ rows: taken }: RoundRobin) =>
     tokens === undefined
@@ -43,7 +45,8 @@ export async function orderByNeighbours(
     options: { rows: budgetRows, tokens: tokens?.budget ?? null },
     async execute(work, progress) {
       const reading = { normalise: true, signal: context.signal }
-      const targets = await gatherVectors(vectors.target, everyRow(vectors.target.rows), reading)
+      const wanted = rowsWithVector(vectors.target)
+      const targets = await gatherVectors(vectors.target.files, wanted, reading)
       let found: RoundRobin
       for (let k = SPARE * Math.ceil(budgetRows / targets.n) + 8; ; k *= 2) {
         const depth = Math.min(rows, k)
@@ -54,11 +57,11 @@ export async function orderByNeighbours(
         await using search = await openNeighbours(targets, {
           k,
           parallel: workerThreads(options.threads),
-          blockRows: blockRows(vectors.pool.dimensions),
+          blockRows: blockRows(dimensions),
         })
-        for await (const { first, data } of vectorBlocks(vectors.pool, reading)) {
+        for await (const { first, data } of vectorBlocks(vectors.pool.files, reading)) {
           await search.add(data, first)
-          const done = first + data.length / vectors.pool.dimensions
+          const done = first + data.length / dimensions
           progress({ fraction: done / rows, done, unit: 'rows', detail: `${k} neighbours of each target row` })
         }
         return search.finish()
@@ -68,7 +71,7 @@ export async function orderByNeighbours(
       const similarity = new Float32Array(rows).fill(Number.NaN)
       found.rows.forEach((row, place) => {
         order[row] = place
-        takenBy[row] = found.takenBy[place]
+        takenBy[row] = wanted[found.takenBy[place]]
         similarity[row] = found.similarity[place]
       })
       const arrays = { order, taken_by: takenBy, similarity }

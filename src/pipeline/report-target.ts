@@ -87,16 +87,16 @@ export function targetFacts(
   if (target === undefined) return facts
   for (const { path, sha256 } of target.inputs) facts.push(['Target', path], ['SHA-256 of the target', sha256])
   facts.push(['Target rows', count(target.rows)])
-  const { embedding, copies, transport } = computed.toward ?? {}
+  const { embedding, vectors, copies, transport } = computed.toward ?? {}
   if (embedding)
     facts.push([
       'Embedding',
       `${embedding.name}, ${count(embedding.dimensions)} dimensions${embedding.normalise ? ', unit length' : ''}`,
     ])
-  if (embedding && embedding.empty.pool + embedding.empty.target > 0)
+  if (vectors && vectors.pool.empty.length + vectors.target.empty.length > 0)
     facts.push([
       'Rows without features',
-      `${count(embedding.empty.pool)} of the pool, ${count(embedding.empty.target)} of the target`,
+      `${count(vectors.pool.empty.length)} of the pool, ${count(vectors.target.empty.length)} of the target`,
     ])
   if (copies) {
     const repeated = copies.counts.reduce((total, copies_) => total + Number(copies_ === 0), 0)

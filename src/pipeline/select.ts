@@ -85,7 +85,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
       (await tellOfNearDuplicates(context, {
         selected: chosen.selected,
         hash: chosen.hash,
-        vectors: vectors.pool,
+        vectors: vectors.pool.files,
       }))
     const record = await writeChosen(context, dataset, pool, { chosen, ownOutput })
     const report = await writeReport(context, {

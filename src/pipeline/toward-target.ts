@@ -3,7 +3,7 @@
 import { WinnowError } from '../errors.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
-import type { Context } from './context.ts'
+import { type Context, notify } from './context.ts'
 import { type Copies, findCopies } from './copies.ts'
 import { walkDistinct } from './distinct.ts'
 import { type DomainFacts, testDomains } from './domains.ts'
@@ -16,12 +16,17 @@ import type { ResolvedOptions } from './options.ts'
 import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
 import type { Target } from './target.ts'
 import { scoreCandidates, type TransportFacts } from './transport.ts'
-import type { VectorFiles } from './vector-files.ts'
+
+/** Of the pool and of the target. */
+export interface Sides<T> {
+  pool: T
+  target: T
+}
 
 /** What is known of the target and the embedding, for later stages and the report. */
 export interface TowardTarget {
-  vectors?: { pool: VectorFiles; target: VectorFiles }
-  embedding?: { name: string; dimensions: number; normalise: boolean; empty: { pool: number; target: number } }
+  vectors?: Sides<Embedded>
+  embedding?: { name: string; dimensions: number; normalise: boolean }
   copies?: Copies
   domains?: DomainFacts
   transport?: TransportFacts
@@ -61,11 +66,11 @@ export async function computeTowardTarget(
         target,
         normalise,
       })
-      const { pool: rows, target: toward_ } = embedded
-      toward.vectors = { pool: rows.files, target: toward_.files }
-      toward.embedding = { name, dimensions, normalise, empty: { pool: rows.empty, target: toward_.empty } }
-      hashes.embeddings = rows.hash
-      hashes['target-embeddings'] = toward_.hash
+      toward.vectors = embedded
+      toward.embedding = { name, dimensions, normalise }
+      tellOfEmpty(context, embedded)
+      hashes.embeddings = embedded.pool.hash
+      hashes['target-embeddings'] = embedded.target.hash
       break
     }
     case 'distance': {
@@ -103,7 +108,7 @@ export async function computeTowardTarget(
         ...{ need, budget },
         potential: signals.potential,
         candidate: signals.candidate,
-        vectors: vectors.pool,
+        vectors: vectors.pool.files,
         hash: hashes.potential,
         copies: need.collapse ? copies : undefined,
         tokens: perRow.signal.data,
@@ -125,6 +130,25 @@ export async function computeTowardTarget(
       break
     }
   }
+}
+
+/** @throws {WinnowError} `empty-target` where no row of the target has a vector. */
+function tellOfEmpty(context: Context, { pool, target }: Sides<Embedded>): void {
+  if (target.empty.length === target.files.rows)
+    throw new WinnowError('input', {
+      code: 'empty-target',
+      message: 'no row of the target has anything that the embedding knows',
+      path: '--target',
+      found: `${target.files.rows} rows without features`,
+      hint: 'Check its texts, or name another --embedding.',
+    })
+  for (const [name, { empty, files }] of Object.entries({ pool, target }))
+    if (empty.length > 0)
+      notify(context, {
+        code: 'no-features',
+        message: `${empty.length === 1 ? 'a row' : `${empty.length.toLocaleString('en')} of ${files.rows.toLocaleString('en')} rows`} of the ${name} ${empty.length === 1 ? 'has' : 'have'} nothing that the embedding knows and take${empty.length === 1 ? 's' : ''} no part`,
+        rows: empty.length,
+      })
 }
 
 const vectorHashes = (hashes: Record<string, string>) => ({
@@ -153,7 +177,7 @@ type EmbedBoth = Pick<SignalSources, 'dataset' | 'pool' | 'tokens' | 'pretrained
 async function embedBoth(
   context: Context<ResolvedOptions>,
   { dataset, pool, target, normalise }: EmbedBoth,
-): Promise<{ pool: Embedded; target: Embedded; name: string; dimensions: number }> {
+): Promise<Sides<Embedded> & { name: string; dimensions: number }> {
   const { signals } = context.options
   const sides = {
     pool: { stage: 'embeddings', rows: pool.facts.rows },

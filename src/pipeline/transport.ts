@@ -1,6 +1,7 @@
 /** The stages of GOT-D's scores: one transport problem on a sample of the candidates, then every row's potential in one streaming pass. */
 
 import { readFile } from 'node:fs/promises'
+import { WinnowError } from '../errors.ts'
 import { domainDistances, nearestDomains } from '../methods/domains.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { workerThreads } from '../parallel/threads.ts'
@@ -13,10 +14,12 @@ import { openScorer } from '../transport/scorer.ts'
 import { sinkhorn } from '../transport/sinkhorn.ts'
 import { type Context, notify, perform } from './context.ts'
 import type { Copies } from './copies.ts'
-import { absoluteEpsilon, drawRows, everyRow } from './domains.ts'
+import { absoluteEpsilon, drawRows, rowsWithVector } from './domains.ts'
+import type { Embedded } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
-import { blockRows, gatherVectors, type VectorFiles, vectorBlocks } from './vector-files.ts'
+import type { Sides } from './toward-target.ts'
+import { blockRows, gatherVectors, vectorBlocks } from './vector-files.ts'
 
 /** Target rows of a problem, at most; of more, as many are drawn. */
 const MOST_TARGETS = 10_000
@@ -49,7 +52,7 @@ export interface Scored {
 interface Scoring {
   need: TransportNeed
   pool: Pool
-  vectors: { pool: VectorFiles; target: VectorFiles }
+  vectors: Sides<Embedded>
   /** Of the vectors. */
   hashes: Record<string, string>
   distance: { signal: Signal; hash: string }
@@ -82,13 +85,22 @@ export async function scoreCandidates(context: Context<ResolvedOptions>, scoring
   }
 }
 
-/** [N] 1 for the rows of the sources that are kept. */
-function candidatesOf({ need, pool, distance, copies, budgetRows }: Scoring): Uint8Array {
+/** [N] 1 for the rows of the sources that are kept, but for those without a vector. */
+function candidatesOf({ need, pool, vectors, distance, copies, budgetRows }: Scoring): Uint8Array {
   const { source } = pool
   const domains = domainDistances(distance.signal, source, copies?.counts)
   const kept = nearestDomains(domains, need.domains, budgetRows)
-  return Uint8Array.from({ length: pool.facts.rows }, (_, row) => Number(kept.has(source?.data[row] ?? 0)))
+  const candidate = Uint8Array.from({ length: pool.facts.rows }, (_, row) => Number(kept.has(source?.data[row] ?? 0)))
+  for (const row of vectors.pool.empty) candidate[row] = 0
+  return candidate
 }
+
+const noCandidates = () =>
+  new WinnowError('input', {
+    code: 'no-candidates',
+    message: 'no row of the pool that is near the target has anything that the embedding knows',
+    hint: 'Check the texts of the pool, name another --embedding, or say --domains all.',
+  })
 
 interface Solved {
   /** Target rows of the problem, ascending. */
@@ -105,13 +117,15 @@ async function solve(
 ): Promise<Solved> {
   const { options, run } = context
   const counts = need.collapse ? copies?.counts : undefined
-  const eligible = everyRow(candidate.length).filter((row) => candidate[row] !== 0 && (counts?.[row] ?? 1) > 0)
+  const eligible = Uint32Array.from(candidate.keys()).filter((row) => candidate[row] !== 0 && (counts?.[row] ?? 1) > 0)
+  if (eligible.length === 0) throw noCandidates()
   const chosen = drawRows(eligible, need.sample, options.seed, 'transport sample')
-  const targets = drawRows(everyRow(vectors.target.rows), MOST_TARGETS, options.seed, 'transport target')
-  if (targets.length < vectors.target.rows)
+  const wanted = rowsWithVector(vectors.target)
+  const targets = drawRows(wanted, MOST_TARGETS, options.seed, 'transport target')
+  if (targets.length < wanted.length)
     notify(context, {
       code: 'target-sampled',
-      message: `of ${vectors.target.rows.toLocaleString('en')} target rows, ${MOST_TARGETS.toLocaleString('en')} are drawn for the transport problem`,
+      message: `of ${wanted.length.toLocaleString('en')} target rows, ${MOST_TARGETS.toLocaleString('en')} are drawn for the transport problem`,
     })
   const { sample, epsilon: policy, relaxation, threshold, iterations, unbalanced } = need
   const file = 'signals/target-potential.npy'
@@ -128,8 +142,8 @@ async function solve(
     async execute(work, progress) {
       const reading = { normalise, signal: context.signal }
       const problem = {
-        targets: await gatherVectors(vectors.target, targets, reading),
-        candidates: await gatherVectors(vectors.pool, chosen, reading),
+        targets: await gatherVectors(vectors.target.files, targets, reading),
+        candidates: await gatherVectors(vectors.pool.files, chosen, reading),
         ...(counts && { candidateWeights: Float64Array.from(chosen, (row) => counts[row]) }),
       }
       const cost = sampleCost(problem.targets, problem.candidates, { seed: options.seed })
@@ -184,7 +198,7 @@ async function scoreRows(
   { targets, potential: targetPotential, facts, hash }: Solved,
 ): Promise<{ outputs: OutputRecord[]; hash: string }> {
   const { options } = context
-  const { pool } = vectors
+  const { files: pool, empty } = vectors.pool
   const names = ['potential', 'nearest', 'nearest-cost'] as const
   const result = await perform<Json>(context, {
     name: 'scores',
@@ -194,7 +208,7 @@ async function scoreRows(
     async execute(work, progress) {
       await using scorer = await openScorer(
         {
-          targets: await gatherVectors(vectors.target, targets, { normalise, signal: context.signal }),
+          targets: await gatherVectors(vectors.target.files, targets, { normalise, signal: context.signal }),
           targetPotential,
           epsilon: facts.epsilon,
           ...(need.unbalanced !== 'none' && { unbalanced: need.unbalanced }),
@@ -237,6 +251,8 @@ async function scoreRows(
         }
         await work.finishPart(part, written)
       }
+      // A zero vector is at the same distance from every unit vector, nearer than most texts are: that means nothing.
+      for (const row of empty) potential[row] = Number.NaN
       const outputs: OutputRecord[] = []
       for (const name of names)
         outputs.push(await work.write(`signals/${name}.npy`, writeNpy({ shape: [pool.rows], data: arrays[name] })))
