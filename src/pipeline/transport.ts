@@ -60,6 +60,8 @@ interface Scoring {
   normalise: boolean
   /** Rows that the budget asks for, about. */
   budgetRows: number
+  /** Rows of a part. Default 262,144. */
+  partRows?: number
 }
 
 /** The `potential` signal [N] and what comes with it. */
@@ -194,7 +196,7 @@ async function solve(
 /** Potential, nearest target row and its cost of every row of the pool; the whole arrays are the outputs, in this order. */
 async function scoreRows(
   context: Context<ResolvedOptions>,
-  { need, vectors, hashes, normalise }: Scoring,
+  { need, vectors, hashes, normalise, partRows = PART_ROWS }: Scoring,
   { targets, potential: targetPotential, facts, hash }: Solved,
 ): Promise<{ outputs: OutputRecord[]; hash: string }> {
   const { options } = context
@@ -222,8 +224,8 @@ async function scoreRows(
       const partFile = (name: string, first: number) =>
         `signals/scores/${work.key.slice(0, 12)}/${name}-${String(first).padStart(9, '0')}.npy`
       let computed = 0
-      for (let first = 0; first < pool.rows; first += PART_ROWS) {
-        const to = Math.min(pool.rows, first + PART_ROWS)
+      for (let first = 0; first < pool.rows; first += partRows) {
+        const to = Math.min(pool.rows, first + partRows)
         const part = `rows ${first}`
         const kept = work.parts.find((one) => one.part === part)?.outputs
         if (kept?.length === names.length && kept.every(({ intact }) => intact)) {

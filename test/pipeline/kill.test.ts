@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { CHAT_TEMPLATE, tinyModel } from './models.ts'
 import { directory, poolLines, writePool } from './pools.ts'
+import { writeTargetFiles } from './targets.ts'
 
 const child = fileURLToPath(new URL('./pipeline-child.ts', import.meta.url))
 const execute = promisify(execFile)
@@ -61,6 +62,35 @@ it('killed at every stage and started again, ends with the bytes of an undisturb
     { stage: 'write', kind: 'stage-end', count: 1 },
     { stage: 'report', kind: 'stage-start', count: 1 },
     { stage: 'report', kind: 'stage-end', count: 1 },
+  ]
+  await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
+}, 300_000)
+
+it('picking toward a target, killed at every stage, ends with the bytes of an undisturbed run', async () => {
+  const home = directory()
+  const { pool, target } = writeTargetFiles(home, { rows: 150, targets: 12 })
+  const options = (name: string) => ({
+    ...{ pool: [pool], target: [target], method: 'got-d', budget: '20', threads: 1 },
+    ...{ methodOptions: { duplicates: 'near' }, run: join(home, `${name}.run`), out: join(home, `${name}.jsonl`) },
+  })
+  const kills = [
+    { stage: 'target', kind: 'stage-end', count: 1 },
+    { stage: 'ngrams', kind: 'stage-start', count: 1 },
+    { file: 'ngrams[.]bin' },
+    { stage: 'embeddings', kind: 'stage-start', count: 1 },
+    // The vectors are there, and not recorded.
+    { file: 'rows-[0-9]+[.]npy' },
+    { stage: 'target-embeddings', kind: 'stage-end', count: 1 },
+    { stage: 'copies', kind: 'stage-start', count: 1 },
+    { stage: 'domains', kind: 'stage-progress', count: 3 },
+    { stage: 'transport', kind: 'stage-start', count: 1 },
+    { file: 'target-potential[.]npy' },
+    { stage: 'scores', kind: 'stage-progress', count: 1 },
+    { file: 'nearest[.]npy' },
+    { stage: 'distinct', kind: 'stage-start', count: 1 },
+    { stage: 'select', kind: 'stage-start', count: 1 },
+    { stage: 'near', kind: 'stage-end', count: 1 },
+    { stage: 'report', kind: 'stage-start', count: 1 },
   ]
   await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
 }, 300_000)
