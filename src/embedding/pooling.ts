@@ -4,7 +4,7 @@
  * - `mean`: sum_i h_i / n over the n tokens of the text, padding left out
  * - `cls`: h_1
  * - `last`: h_n
- * - `weighted-mean`: sum_i i h_i / sum_i i (Muennighoff 2022, SGPT, equation 1): in a causal model later tokens have seen more
+ * - `weighted-mean`: sum_i i h_i / sum_i i (Muennighoff 2022, SGPT): in a causal model later tokens have seen more
  */
 export type Pooling = 'mean' | 'cls' | 'last' | 'weighted-mean'
 
