@@ -14,10 +14,9 @@ import { dirname, join, relative } from 'node:path'
 import { getRepoFolderName } from '@huggingface/hub'
 import { errorCode, ioError } from '../runs/fault.ts'
 import { makeDirectories, temporaryPath, writeFileAtomic } from '../runs/files.ts'
-import { TEXT_FILES, WEIGHT_INDEX_FILE, WEIGHTS_FILE } from './directory.ts'
 import type { RepositoryFile } from './listing.ts'
 import { isCommit } from './reference.ts'
-import { parseWeightIndex } from './weights.ts'
+import type { Wanted } from './wanted.ts'
 
 /** One repository's folder in the cache. */
 export const repositoryFolder = (cacheDir: string, id: string) =>
@@ -111,35 +110,25 @@ async function maybeLink(target: string, path: string): Promise<boolean> {
 export interface SnapshotState {
   /** Files that are needed, or known to be in the repository, and that are not in the snapshot. */
   missing: string[]
-  /** Whether every file that a model is read from is there, or known not to be in the repository. */
+  /** Whether every file that is wanted is there, or known not to be in the repository. */
   whole: boolean
 }
 
-/** How much of a model, or of its small files alone, a commit's snapshot holds. Asks nobody. */
-export async function snapshotState(
-  folder: string,
-  commit: string,
-  { weights }: { weights: boolean },
-): Promise<SnapshotState> {
+/** How much of what is wanted a commit's snapshot holds. Asks nobody. */
+export async function snapshotState(folder: string, commit: string, wanted: Wanted): Promise<SnapshotState> {
   const directory = snapshotPath(folder, commit)
   const has = async (file: string) => (await maybeSize(join(directory, file))) !== undefined
   const listing = await maybeListing(folder, commit)
   const missing: string[] = []
   let whole = true
-  for (const file of TEXT_FILES) {
+  for (const file of wanted.files) {
     if (await has(file)) continue
     const listed = listing?.some(({ path }) => path === file)
     const absent = listed === false || (await maybeSize(absencePath(folder, commit, file))) !== undefined
-    if (listed || (file === (weights ? 'config.json' : 'tokenizer.json') && !absent)) missing.push(file)
+    if (listed || (wanted.needed.includes(file) && !absent)) missing.push(file)
     else if (!absent) whole = false
   }
-  if (weights && !(await has(WEIGHTS_FILE))) {
-    const index = join(directory, WEIGHT_INDEX_FILE)
-    const text = await readFile(index, 'utf8').catch(() => undefined)
-    if (text === undefined) missing.push(WEIGHTS_FILE)
-    else
-      for (const shard of new Set(parseWeightIndex(text, index).values())) if (!(await has(shard))) missing.push(shard)
-  }
+  missing.push(...(await wanted.lacking(directory, has)))
   return { missing, whole: whole && missing.length === 0 }
 }
 

@@ -24,8 +24,10 @@ export const TEXT_FILES = [
   'chat_template.json',
 ]
 
+const EXPECTED = 'a directory with config.json, tokenizer.json and model.safetensors'
+
 /** Names in the directory; its absence is `missing-model`. */
-async function listDirectory(path: string): Promise<string[]> {
+export async function listDirectory(path: string, expected = EXPECTED): Promise<string[]> {
   try {
     return (await readdir(path)).sort()
   } catch (error) {
@@ -38,7 +40,7 @@ async function listDirectory(path: string): Promise<string[]> {
         message:
           code === 'ENOENT' ? 'the model directory does not exist' : 'a file stands where a model directory was named',
         file: path,
-        expected: 'a directory with config.json, tokenizer.json and model.safetensors',
+        expected,
         hint: 'Check the path; a model of the hub is named owner/name.',
       },
       { cause: error },

@@ -30,10 +30,17 @@ export function checkEtag(etag: unknown, path: string, id: string): string {
   })
 }
 
-/** Files at the root of a repository and its chat templates, at one commit. `fetch` throws for answers that are no success. */
+export interface ListingRequest {
+  commit: string
+  endpoint: string
+  fetch: typeof globalThis.fetch
+  folder: (path: string) => boolean
+}
+
+/** Files at the root of a repository and in those folders there that `folder` takes, at one commit. `fetch` throws for answers that are no success. */
 export async function fetchListing(
   id: string,
-  { commit, endpoint, fetch }: { commit: string; endpoint: string; fetch: typeof globalThis.fetch },
+  { commit, endpoint, fetch, folder: isListed }: ListingRequest,
 ): Promise<RepositoryFile[]> {
   const files: RepositoryFile[] = []
   const folders = ['']
@@ -46,7 +53,7 @@ export async function fetchListing(
       ...(folder === '' ? {} : { path: folder }),
     })
     for await (const { type, path, size, oid, lfs } of entries) {
-      if (type === 'directory' && path === TEMPLATE_FOLDER) folders.push(path)
+      if (type === 'directory' && isListed(path)) folders.push(path)
       if (type !== 'file') continue
       files.push({ path, size: lfs?.size ?? size, etag: checkEtag(lfs?.oid ?? oid, path, id) })
     }

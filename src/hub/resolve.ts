@@ -15,15 +15,14 @@ import {
   writeAbsence,
   writeRef,
 } from './cache.ts'
-import { type OpenOptions, openModelDirectory, readModelTexts, TEXT_FILES, WEIGHT_INDEX_FILE } from './directory.ts'
+import { type OpenOptions, openModelDirectory, readModelTexts } from './directory.ts'
 import { checkEndpoint, environmentCache, environmentCopies, environmentOffline, maybeToken } from './environment.ts'
 import type { HubRequest } from './faults.ts'
-import { maybeText } from './json-files.ts'
-import { checkEtag, fetchListing, planShards, planTexts, planWeights, type RepositoryFile } from './listing.ts'
+import { checkEtag, fetchListing, type RepositoryFile } from './listing.ts'
 import type { ModelFiles, ModelTexts } from './model-files.ts'
 import { checkRevision, expandPath, isCommit, parseReference } from './reference.ts'
 import { createTransport, type Transport, type TransportOptions } from './transport.ts'
-import { parseWeightIndex } from './weights.ts'
+import { MODEL, TEXTS, type Wanted } from './wanted.ts'
 
 export interface ResolveOptions extends Omit<TransportOptions, 'attempts'> {
   /** Branch, tag or commit. Default: what the name has behind `@`, else `main`. */
@@ -44,8 +43,7 @@ interface Repository {
   token: string | undefined
   folder: string
   options: ResolveOptions
-  /** Whether the weights are wanted. */
-  weights: boolean
+  wanted: Wanted
 }
 
 /** Faults that say nothing of the model, only that the hub was not to be asked. */
@@ -66,7 +64,7 @@ const CONCURRENT = 4
  * `missing-shard`; and as `openModelDirectory`. The signal's own reason when it aborts.
  */
 export async function resolveModel(nameOrPath: string, options: ResolveOptions = {}): Promise<ModelFiles> {
-  const { directory, ...open } = await locate(nameOrPath, options, true)
+  const { directory, ...open } = await locateModel(nameOrPath, options, MODEL)
   return await openModelDirectory(directory, open)
 }
 
@@ -76,15 +74,15 @@ export async function resolveModel(nameOrPath: string, options: ResolveOptions =
  * @throws {WinnowError} as `resolveModel`.
  */
 export async function resolveModelTexts(nameOrPath: string, options: ResolveOptions = {}): Promise<ModelTexts> {
-  const { directory, ...open } = await locate(nameOrPath, options, false)
+  const { directory, ...open } = await locateModel(nameOrPath, options, TEXTS)
   return await readModelTexts(directory, open)
 }
 
-/** The directory of a model, fetched if need be. */
-async function locate(
+/** The directory of a model, what is wanted of it fetched if need be. Throws as `resolveModel` before it opens the directory. */
+export async function locateModel(
   nameOrPath: string,
   options: ResolveOptions,
-  weights: boolean,
+  wanted: Wanted,
 ): Promise<OpenOptions & { directory: string }> {
   // A file of this name is refused as one: nobody means a model of the hub then.
   const there = (await maybeSize(nameOrPath)) !== undefined
@@ -107,7 +105,7 @@ async function locate(
     token,
     folder: repositoryFolder(cacheDir, reference.id),
     options,
-    weights,
+    wanted,
   }
   const notices: string[] = []
   const commit =
@@ -132,9 +130,9 @@ function agreedRevision(name: string, written: string | undefined, option: strin
 }
 
 /** Offline: the commit that the revision was last seen at, if the cache has its model. */
-async function cachedCommit({ hub, folder, weights }: Repository): Promise<string> {
+async function cachedCommit({ hub, folder, wanted }: Repository): Promise<string> {
   const commit = isCommit(hub.revision) ? hub.revision : await maybeRef(folder, hub.revision)
-  const missing = commit === undefined ? undefined : (await snapshotState(folder, commit, { weights })).missing
+  const missing = commit === undefined ? undefined : (await snapshotState(folder, commit, wanted)).missing
   if (commit !== undefined && missing?.length === 0) return commit
   throw new WinnowError('input', {
     code: 'offline',
@@ -150,9 +148,9 @@ async function cachedCommit({ hub, folder, weights }: Repository): Promise<strin
 
 /** Online: the commit that the revision stands at, its files in the cache. */
 async function currentCommit(repository: Repository, notices: string[]): Promise<string> {
-  const { hub, folder, options, weights } = repository
+  const { hub, folder, options, wanted } = repository
   const known = isCommit(hub.revision) ? hub.revision : await maybeRef(folder, hub.revision)
-  const state = known === undefined ? undefined : await snapshotState(folder, known, { weights })
+  const state = known === undefined ? undefined : await snapshotState(folder, known, wanted)
   if (isCommit(hub.revision) && state?.whole) return hub.revision
   const usable = state?.missing.length === 0
   // Without a network, a model that is there need not wait for several attempts.
@@ -204,14 +202,16 @@ function badAnswer(id: string, endpoint: string, found: string): WinnowError {
 }
 
 /** Fetches what the snapshot of a commit lacks. */
-async function fetchModel({ hub, token, folder, options, weights }: Repository, commit: string): Promise<void> {
+async function fetchModel({ hub, token, folder, options, wanted }: Repository, commit: string): Promise<void> {
   const { id, endpoint } = hub
   const stop = new AbortController()
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal])
   const transport = createTransport(hub, token, { ...options, signal })
   const listing =
     (await maybeListing(folder, commit)) ??
-    (await understood(id, endpoint, () => fetchListing(id, { commit, endpoint, fetch: transport.fetch })))
+    (await understood(id, endpoint, () =>
+      fetchListing(id, { commit, endpoint, fetch: transport.fetch, folder: wanted.folder }),
+    ))
   const fetchFile = async (file: RepositoryFile) => {
     const path = join(snapshotPath(folder, commit), file.path)
     if ((await maybeSize(path)) === file.size) return
@@ -237,13 +237,8 @@ async function fetchModel({ hub, token, folder, options, weights }: Repository, 
       throw error
     }
   }
-  const main = weights ? [planWeights(id, listing)] : []
-  await fetchAll([...planTexts(id, listing), ...main])
-  if (main[0]?.path === WEIGHT_INDEX_FILE) {
-    const index = join(snapshotPath(folder, commit), WEIGHT_INDEX_FILE)
-    const shards = parseWeightIndex((await maybeText(index)) as string, index).values()
-    await fetchAll(planShards(id, listing, shards))
-  }
-  for (const file of TEXT_FILES)
+  await fetchAll(wanted.plan(id, listing))
+  if (wanted.further !== undefined) await fetchAll(await wanted.further(snapshotPath(folder, commit), id, listing))
+  for (const file of wanted.files)
     if (!listing.some(({ path }) => path === file)) await writeAbsence(folder, commit, file)
 }
