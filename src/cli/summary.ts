@@ -93,6 +93,11 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
       ['memory', `at least ${bytes(proxy.memoryBytes)} to train: weights, gradients, moments, activations`],
     )
   }
+  if (plan.target) {
+    const { rows: targets, embedding } = plan.target
+    const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
+    rows.push(['target', `${counted(targets, 'row')}${compared ?? ''}`])
+  }
   if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`

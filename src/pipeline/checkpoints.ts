@@ -122,7 +122,7 @@ export async function commitTensors(
   return await file.commit()
 }
 
-async function readTensors(path: string): Promise<TensorMap> {
+export async function readTensors(path: string): Promise<TensorMap> {
   await using file = await openSafetensors(path)
   return await allTensors(file)
 }

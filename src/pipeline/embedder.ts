@@ -3,13 +3,15 @@
 import { readFile } from 'node:fs/promises'
 import type { Dataset } from '../dataset/dataset.ts'
 import type { Embedder } from '../embedding/embedder.ts'
+import type { Encoder, EncoderOptions } from '../embedding/encoder.ts'
 import { fitNgrams, ngramEmbedder, readNgramModel } from '../embedding/ngrams.ts'
 import type { Json } from '../runs/hash.ts'
-import { type Context, perform } from './context.ts'
+import { type Context, notify, perform } from './context.ts'
 import type { RowEmbedder } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Pool } from './pool.ts'
-import { fetchProgress } from './pretrained.ts'
+import type { Pool, Tokens } from './pool.ts'
+import { fetchProgress, type Pretrained } from './pretrained.ts'
+import { openProxyEmbedder } from './proxy-embedder.ts'
 import { comparedText } from './target.ts'
 
 /** n-grams are quick; a shard of a model is a minute or two on two cores. */
@@ -21,37 +23,51 @@ export interface OpenedEmbedder extends RowEmbedder, AsyncDisposable {}
 interface EmbedderOf {
   dataset: Dataset
   pool: Pool
+  tokens: Tokens
+  pretrained?: Pretrained
   /** To unit length. */
   normalise: boolean
 }
 
-/** The n-gram model of the pool, or the encoder that the options name. */
+/** The n-gram model of the pool, the hidden states of the proxy, or the encoder that the options name. */
 export async function openEmbedder(
   context: Context<ResolvedOptions>,
-  { dataset, pool, normalise }: EmbedderOf,
+  { dataset, pool, tokens, pretrained, normalise }: EmbedderOf,
 ): Promise<OpenedEmbedder> {
   const { options, emit, signal } = context
   const { embedding = 'ngrams', normaliseLength } = options
   if (embedding === 'ngrams') return ofTexts(await fitPool(context, dataset, pool), NGRAM_SHARD, normaliseLength)
+  if (embedding === 'proxy') return openProxyEmbedder(context, tokens, pretrained)
   const started = performance.now()
   emit({ kind: 'stage-start', stage: 'encoder', resumedParts: 0 })
-  const { openEncoder } = await import('../embedding/encoder.ts')
-  const encoder = await openEncoder({
-    model: embedding,
-    offline: options.offline,
-    pooling: options.pooling,
-    maxTokens: options.embeddingTokens,
-    prefix: options.embeddingPrefix,
+  const encoder = await openEncoderOf(options, {
     normalise,
-    device: options.device,
-    threads: options.threads,
     signal,
     onDownload: fetchProgress((progress) => emit({ kind: 'stage-progress', stage: 'encoder', progress })),
   })
+  for (const message of encoder.notices) notify(context, { code: 'encoder', message })
   const seconds = (performance.now() - started) / 1000
   const summary = `${encoder.name}, ${encoder.dimensions} dimensions`
   emit({ kind: 'stage-end', stage: 'encoder', cached: false, seconds, summary })
   return ofTexts(encoder, MODEL_SHARD, normaliseLength)
+}
+
+/** The encoder that the options name. Its code is loaded now, not with the package. */
+export async function openEncoderOf(
+  options: ResolvedOptions,
+  more: Pick<EncoderOptions, 'normalise' | 'signal' | 'onDownload'>,
+): Promise<Encoder> {
+  const { openEncoder } = await import('../embedding/encoder.ts')
+  return openEncoder({
+    model: options.embedding as string,
+    offline: options.offline,
+    pooling: options.pooling,
+    maxTokens: options.embeddingTokens,
+    prefix: options.embeddingPrefix,
+    device: options.device,
+    threads: options.threads,
+    ...more,
+  })
 }
 
 /** Records embedded by their texts. */

@@ -60,6 +60,9 @@ export async function planProxy(
     const parameters = countParameters(proxy.model.parameters)
     const trained = countParameters(trainer.parameters)
     return {
+      hiddenSize: proxy.model.hiddenSize,
+      /** Of one pass over the pool without gradients. */
+      passSeconds: pass.score / rate.score,
       facts: {
         name: options.proxy,
         parameters,

@@ -14,6 +14,7 @@ import type { TokenRows } from '../training/rows.ts'
 import { findLosses, readLosses } from './loss-files.ts'
 import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { planProxy } from './plan-proxy.ts'
+import { planTarget } from './plan-target.ts'
 import { recordEncoder, trainOnPool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import type { SelectPlan } from './result.ts'
@@ -65,9 +66,16 @@ export async function planSelect(
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }
   const imported = recorded && (await planImport(options, rows, signal))
   if (imported) seconds.push(imported.seconds)
-  const proxy =
-    recorded && !imported ? await planProxy(counted, recorded.checkpoints, { device, options, pretrained }) : undefined
+  const embeds = options.embedding === 'proxy'
+  const planned =
+    (recorded && !imported) || embeds
+      ? await planProxy(counted, recorded?.checkpoints ?? 1, { device, options, pretrained })
+      : undefined
+  // A pretrained model embeds as it is.
+  const proxy = embeds && pretrained ? undefined : planned
   if (proxy) seconds.push(...proxy.seconds)
+  const toward = await planTarget(options, needs, { dataset, rows, proxy: planned, signal })
+  if (toward) seconds.push(...toward.seconds)
   const shortest = shortestRow(counted.lengths, options.maxLength)
   const budget = resolveBudget(options.budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })
   const share = budget.unit === 'rows' ? budget.rows / rows : budget.tokens / cut
@@ -81,10 +89,16 @@ export async function planSelect(
     device: options.device,
     proxy: proxy?.facts,
     imported: imported?.facts,
+    target: toward?.target,
     flops: proxy?.flops ?? { training: 0, scoring: 0, total: 0 },
     // Tokens with their index, the selection twice (in the run and where it was asked for), the page, and what the proxy leaves.
     diskBytes: Math.round(
-      4 * counted.tokens + 40 * rows + 2 * share * inputBytes + 300_000 + ((imported ?? proxy)?.diskBytes ?? 0),
+      4 * counted.tokens +
+        40 * rows +
+        2 * share * inputBytes +
+        300_000 +
+        ((imported ?? proxy)?.diskBytes ?? 0) +
+        (toward?.diskBytes ?? 0),
     ),
     seconds,
     secondsTotal: seconds.reduce((total, stage) => total + stage.seconds, 0),

@@ -27,6 +27,8 @@ export interface SelectPlan {
     /** Of training, at least: 16 bytes a trained parameter, 4 a frozen one, and the activations of a pass. */
     memoryBytes: number
   }
+  /** Where the method reads a target. */
+  target?: { rows: number; files: string[]; embedding?: { name: string; dimensions: number } }
   /** Losses that were read from a file, so that no proxy is trained. */
   imported?: Omit<ImportedFacts, 'sha256' | 'used'>
   /** FLOPs of matrix products. */

@@ -40,7 +40,8 @@ export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): 
             ? ['trajectories']
             : ['bigram', 'trajectories']
       case 'embeddings': {
-        const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? [] : ['encoder']
+        const nano: StageName[] = pretrained ? [] : ['bigram', 'trajectories']
+        const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? nano : ['encoder']
         return [...(imports.includes('embeddings') ? [] : model), 'embeddings', 'target-embeddings']
       }
       case 'distance':

@@ -176,7 +176,7 @@ type EmbedBoth = Pick<SignalSources, 'dataset' | 'pool' | 'tokens' | 'pretrained
 /** Vectors of pool and target, by one model or as they were imported. */
 async function embedBoth(
   context: Context<ResolvedOptions>,
-  { dataset, pool, target, normalise }: EmbedBoth,
+  { dataset, pool, tokens, pretrained, target, normalise }: EmbedBoth,
 ): Promise<Sides<Embedded> & { name: string; dimensions: number }> {
   const { signals } = context.options
   const sides = {
@@ -190,7 +190,7 @@ async function embedBoth(
     if (wanted.files.dimensions !== dimensions) throw otherDimensions(signals, wanted.files.dimensions, dimensions)
     return { pool: rows, target: wanted, name: signals.embeddings, dimensions }
   }
-  await using embedder = await openEmbedder(context, { dataset, pool, normalise })
+  await using embedder = await openEmbedder(context, { dataset, pool, tokens, pretrained, normalise })
   return {
     pool: await embedRows(context, { ...sides.pool, dataset, hash: pool.hash, embedder }),
     target: await embedRows(context, { ...sides.target, dataset: target.dataset, hash: target.hash, embedder }),

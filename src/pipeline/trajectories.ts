@@ -32,6 +32,8 @@ export interface Trajectories {
   signal: Signal
   hash: string
   facts: TrajectoryFacts
+  /** The weights at the last checkpoint, a file of the run. */
+  model: string
   /** Where the proxy was trained from scratch. */
   bigramNll?: number
 }
@@ -163,7 +165,8 @@ export async function recordPool(
     columnNames: facts.steps.map((step) => `step ${step}`),
     provenance: { proxy: proxy.name, seed: options.seed },
   })
-  return { signal, hash: result.hash, facts, bigramNll: bigram }
+  const { model } = checkpointFiles(result.key, facts.steps.at(-1) as number)
+  return { signal, hash: result.hash, facts, model, bigramNll: bigram }
 }
 
 export const smallerParts = (tokens: number) => ({

@@ -1,0 +1,71 @@
+/** The proxy's hidden states as the embedding of a run: of a pretrained model as it is, or of nano after it was trained on the pool. */
+
+import { type HiddenStates, openHiddenStates } from '../embedding/hidden-states.ts'
+import type { LanguageModel } from '../models/model.ts'
+import type { Json } from '../runs/hash.ts'
+import type { TokenRows } from '../training/rows.ts'
+import { readTensors } from './checkpoints.ts'
+import type { Context } from './context.ts'
+import type { OpenedEmbedder } from './embedder.ts'
+import type { ResolvedOptions } from './options.ts'
+import { recordEncoder, type Tokens } from './pool.ts'
+import type { Pretrained } from './pretrained.ts'
+import { proxyFor } from './proxy.ts'
+import { recordPool } from './trajectories.ts'
+
+/** Rows of a shard: a minute or two of a small model on two cores. */
+const SHARD_ROWS = 4096
+
+/**
+ * Opens the model; nano is trained first, by the stage that records S2L's trajectories, of which only the last checkpoint is read. A record is
+ * embedded as training would read it: by the model's own tokenizer and chat template, cut to the longest length.
+ */
+export async function openProxyEmbedder(
+  context: Context<ResolvedOptions>,
+  tokens: Tokens,
+  pretrained: Pretrained | undefined,
+): Promise<OpenedEmbedder> {
+  const { options, device, run } = context
+  const { tokenizer } = tokens
+  const { model, identity } = pretrained
+    ? { model: pretrained.model, identity: pretrained.hash }
+    : await trainedNano(context, tokens)
+  // Weights are read when the first shard is embedded: of a finished stage they are not needed.
+  let opened: HiddenStates | undefined
+  const open = async (): Promise<HiddenStates> => {
+    const weights = pretrained
+      ? await pretrained.weights()
+      : await readTensors(run.path((identity as { file: string }).file))
+    return openHiddenStates({ model, weights, device, maxLength: options.maxLength })
+  }
+  const encode = recordEncoder(tokenizer, 'skip')
+  return {
+    name: `hidden states of ${options.proxy}`,
+    dimensions: model.hiddenSize,
+    identity: {
+      proxy: typeof identity === 'string' ? identity : identity.hash,
+      ...{ pooling: 'weighted-mean', maxLength: options.maxLength, device: device.name, precision: options.precision },
+      onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
+    } as Json,
+    shardRows: SHARD_ROWS,
+    async embed(records, { signal, onProgress }) {
+      opened ??= await open()
+      const rows = tokenRows(records.map((record) => encode.tokens(record)))
+      return opened.embed(rows, Uint32Array.from(records.keys()), { signal, onProgress })
+    },
+    [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+  }
+}
+
+/** nano as it stands at the end of its training on the pool. */
+async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens) {
+  const { store, tokenizer } = tokens
+  const { hash, model: file } = await recordPool(context, tokens, 1)
+  const { model } = proxyFor({ rows: store, vocabularySize: tokenizer.vocabularySize, options: context.options })
+  return { model: model as LanguageModel, identity: { hash, file } }
+}
+
+function tokenRows(rows: Uint32Array[]): TokenRows {
+  const lengths = Uint32Array.from(rows, (row) => row.length)
+  return { count: rows.length, lengths, labels: lengths, read: (row) => rows[row] }
+}
