@@ -5,7 +5,7 @@ import { type LegendEntry, legend, responsiveChart } from './chart.ts'
 import type { ReportData, ReportDomain, ReportDomains } from './data.ts'
 import { type Html, html, truncate, visibleText } from './html.ts'
 import { axisLabel, labelWidth, shorten } from './labels.ts'
-import { count, counted, figure, percent } from './numbers.ts'
+import { count, counted, figure, percent, stepped } from './numbers.ts'
 import type { ReportSummary } from './summary.ts'
 import { disclosure, table } from './table.ts'
 import { COLOUR } from './theme.ts'
@@ -50,6 +50,7 @@ ${
       const names = new Map(keys.map((key, i) => [key, shorten(axisLabel(drawn[i].name), narrow ? 120 : 220)]))
       const key = (domain: ReportDomain) => keys[drawn.indexOf(domain)]
       const colour = ({ kept }: ReportDomain) => (kept ? COLOUR.picked : COLOUR.pool)
+      // Stems measure from what near is; where that is not known they only lead the eye.
       const scale = span([...drawn.map(({ distance }) => distance), ...yards.map(({ value }) => value)])
       return {
         height: 44 + drawn.length * 22,
@@ -69,7 +70,7 @@ ${
             }),
           ),
           Plot.ruleY(drawn, {
-            x1: scale[0],
+            x1: Number.isFinite(domains.self) ? domains.self! : scale[0],
             x2: 'distance',
             y: key,
             stroke: colour,
@@ -155,7 +156,7 @@ function between({ self, unrelated }: ReportDomains): boolean {
 /** Where a distance lies between the yardsticks, as a percentage; beyond them it is below 0 % or over 100 %. */
 function wayOut({ self, unrelated }: ReportDomains, { distance }: ReportDomain): string {
   const share = (distance - self!) / (unrelated! - self!)
-  return Number.isFinite(share) ? `${figure(Number((100 * share).toFixed(0)))}\u00a0%` : '–'
+  return Number.isFinite(share) ? `${stepped(100 * share, 1)}\u00a0%` : '–'
 }
 
 /** Range of all values with some air on both sides. */

@@ -45,6 +45,14 @@ export function figure(value: number): string {
   return value < 0 ? `−${digits}` : digits
 }
 
+/** A multiple of a round step, with as many decimals as the step has: −0.35 of 0.05. */
+export function stepped(value: number, step: number): string {
+  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9))
+  if (decimals > 6) return figure(value)
+  const digits = new Intl.NumberFormat('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
+  return `${value < -step / 2 ? '−' : ''}${digits.format(Math.abs(value))}`
+}
+
 /** 0.8 s, 48 s, 2 min 14 s, 1 h 5 min. */
 export function duration(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)}${NBSP}s`

@@ -6,7 +6,7 @@ import type { ReportData, ReportScores } from './data.ts'
 /** Rows shown of each kind. */
 const BEST = 4
 const AT_EDGE = 3
-const LEFT_BY_SCORE = 3
+const LEFT_LIKE_MOST = 3
 const LEFT_OTHERWISE = 2
 
 /**
@@ -59,10 +59,15 @@ export function rankRows(data: Omit<ReportData, 'texts'>): RankedRows | undefine
     }
     return sample(members, Math.min(limit, members.length), stream).toSorted()
   }
+  const most = Math.max(...Object.values(counts))
   const left = REASONS.filter((kind) => counts[kind] > 0).map((kind) => ({
     reason: kind,
     count: counts[kind],
-    rows: draw(kind, kind === 'score' ? LEFT_BY_SCORE : LEFT_OTHERWISE, randomStream(run.seed, `report left ${kind}`)),
+    rows: draw(
+      kind,
+      counts[kind] === most ? LEFT_LIKE_MOST : LEFT_OTHERWISE,
+      randomStream(run.seed, `report left ${kind}`),
+    ),
   }))
   const shown = [...best, ...last, ...next, ...left.flatMap((kind) => [...kind.rows])]
   return { best, last, next, left, places: placesOf(shown, rows.count, key, candidate), scored }

@@ -17,34 +17,49 @@ export function scoredExampleSection(
   const rowsIn = (title: string, rows: Uint32Array, why?: LeftReason) =>
     rows.length > 0 &&
     html`<h3>${title}</h3>${[...rows].map((row) => example(row, reason(row, scores, ranked, why ?? 'picked')))}`
-  const sharp = scores.boundary !== undefined
+  const heads = headsOf(scores)
   return html`<section id="examples"><h2>Rows that were picked, rows that were not</h2>
 <p>${words(scores)} Those under “Others left out” were drawn at random by the run’s seed. Rows are numbered from 0, in the order of the input.</p>
-<div class="examples"><div>${best.length === 0 ? html`<h3>Picked</h3><p>None.</p>` : undefined}
-${rowsIn('Picked first', best)}
-${rowsIn(sharp ? 'Just inside the pick' : `Picked with the ${worst(scores)} scores`, last)}</div>
-<div>${rowsIn(sharp ? 'Just outside the pick' : `Left out with the ${scores.taken} scores`, next, 'score')}
-${left.map((kind) => rowsIn(HEADS[kind.reason](count(kind.count)), kind.rows, kind.reason))}</div></div>
+<div class="examples"><div>${best.length === 0 && html`<h3>Picked</h3><p>None with a score.</p>`}
+${rowsIn(heads.best, best)}
+${rowsIn(heads.last, last)}</div>
+<div>${rowsIn(heads.next, next, 'score')}
+${left.map((kind) => rowsIn(LEFT_HEADS[kind.reason](count(kind.count)), kind.rows, kind.reason))}</div></div>
 </section>`
 }
 
-const HEADS: Record<LeftReason, (rows: string) => string> = {
+function headsOf(scores: ReportScores): { best: string; last: string; next: string } {
+  const { taken, boundary } = scores
+  if (isOrder(scores)) return { best: 'Picked first', last: 'Picked last', next: 'Not picked' }
+  if (boundary !== undefined)
+    return { best: 'Picked first', last: 'Just inside the pick', next: 'Just outside the pick' }
+  const other = taken === 'lowest' ? 'highest' : 'lowest'
+  return {
+    best: `Picked with the ${taken} scores`,
+    last: `Picked with the ${other} scores`,
+    next: `Left out with the ${taken} scores`,
+  }
+}
+
+const LEFT_HEADS: Record<LeftReason, (rows: string) => string> = {
   score: (rows) => `Others left out by their scores (${rows} in all)`,
   passed: (rows) => `Left out in spite of their scores (${rows} in all)`,
-  unscored: (rows) => `Others left out: no score (${rows} in all)`,
+  unscored: (rows) => `Others left out without a score (${rows} in all)`,
   domain: (rows) => `Others left out: domain not kept (${rows} in all)`,
   duplicate: (rows) => `Others left out: repeat an earlier row (${rows} in all)`,
 }
 
-function worst({ taken }: ReportScores): string {
-  return taken === 'lowest' ? 'highest' : 'lowest'
+/** Such a score is a row's place, and only picked rows have one. */
+function isOrder({ name }: ReportScores): boolean {
+  return name === 'order of picking'
 }
 
 function words(scores: ReportScores): string {
-  if (scores.name === 'order of picking') return 'Rows are shown by the order in which they were picked.'
-  return scores.boundary === undefined
-    ? `Rows are shown by their ${scores.name}. The draw is noisy: a row may be passed over for one with a ${worst(scores)} score.`
-    : `Rows are shown by their ${scores.name}, best first; the ${scores.taken} are best.`
+  const { name, taken, boundary } = scores
+  if (isOrder(scores)) return 'Rows are shown by the order in which they were picked.'
+  return boundary === undefined
+    ? `Rows are shown by their ${name}. The draw is noisy: a row may be passed over for one with a ${taken === 'lowest' ? 'higher' : 'lower'} score.`
+    : `Rows are shown by their ${name}; the ${taken} were taken first.`
 }
 
 function reason(row: number, scores: ReportScores, ranked: RankedRows, why: LeftReason | 'picked'): string {
@@ -53,12 +68,11 @@ function reason(row: number, scores: ReportScores, ranked: RankedRows, why: Left
   const standing = place === undefined ? '' : `, place ${count(place)} of ${count(ranked.scored)}`
   const unit = scores.unit === undefined ? '' : ` ${scores.unit}`
   const score = Number.isFinite(value) ? `${scores.name} ${figure(value)}${unit}${standing}` : undefined
-  if (why === 'picked' && scores.name === 'order of picking' && place !== undefined)
+  if (why === 'picked' && isOrder(scores) && place !== undefined)
     return `picked as number ${count(place)} of ${counted(ranked.scored, 'row')}`
   if (why === 'domain') return `its domain was not kept${score === undefined ? '' : `; ${score}`}`
   if (why === 'duplicate') return `it repeats an earlier row${score === undefined ? '' : `; ${score}`}`
-  if (score === undefined)
-    return scores.name === 'order of picking' ? 'the budget was full before it was reached' : 'it has no score'
+  if (score === undefined) return isOrder(scores) ? 'the budget was full before it was reached' : 'it has no score'
   return why === 'passed'
     ? `nearly a duplicate of a better row, or too long for what was left of the budget; ${score}`
     : score

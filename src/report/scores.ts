@@ -4,7 +4,8 @@ import * as Plot from '@observablehq/plot'
 import { type LegendEntry, legend, responsiveChart } from './chart.ts'
 import type { ReportData, ReportRows, ReportScores } from './data.ts'
 import { type Html, html } from './html.ts'
-import { count, counted, figure, percent } from './numbers.ts'
+import { axisLabel } from './labels.ts'
+import { count, counted, figure, percent, stepped } from './numbers.ts'
 import { candidacy } from './ranking.ts'
 import type { ReportSummary } from './summary.ts'
 import { disclosure, table } from './table.ts'
@@ -47,6 +48,7 @@ export function scoreSection(data: ReportData, summary: ReportSummary): Html | u
   const gradient = scores.name === 'calibrated gradient'
   const scale = rowScale(pool, picked)
   const edge = boundary === undefined ? '' : ` The pick ends at ${figure(boundary)}${unit}.`
+  const over = gradient ? past(scores, rows) : 0
   const entries: LegendEntry[] = [
     { label: `candidates, ${counted(histogram.scored, 'row')}`, colour: COLOUR.pool, mark: 'box' },
     {
@@ -61,19 +63,26 @@ export function scoreSection(data: ReportData, summary: ReportSummary): Html | u
   if (boundary !== undefined)
     entries.push({ label: `edge of the pick: ${figure(boundary)}${unit}`, colour: COLOUR.ink, mark: 'dashed' })
   return html`<section id="scores"><h2>How the rows scored</h2>
-<p>${meaning(scores, target?.contrast === true)}${edge}</p>
+<p>${meaning(scores, target?.contrast === true)}${edge}${
+    over > 0 &&
+    ` It goes past 0: ${counted(over, 'picked row')} (${percent(over / summary.selectedRows)} of the pick) ${over === 1 ? 'has' : 'have'} a gradient of the other sign, so that a smaller budget would do more with each row.`
+  }</p>
 ${legend(entries)}
 <figure>${responsiveChart(
     {
       id: 'score-histogram',
       title: `Distribution of the ${scores.name} over the candidates and over the pick`,
-      description: `Histogram from ${figure(start)} to ${figure(end)}${unit}, in ${counted(bins.length, 'bin')}. The ${taken} are taken.${edge}`,
+      description: `Histogram from ${stepped(start, width)} to ${stepped(end, width)}${unit}, in ${counted(bins.length, 'bin')}. The ${taken} are taken.${edge}`,
     },
     (_width, narrow) => ({
       height: narrow ? 240 : 300,
       marginLeft: 52,
       marginBottom: 38,
-      x: { domain: [start, end], label: `${scores.name}${unit && ` (${scores.unit})`}`, ticks: narrow ? 4 : 9 },
+      x: {
+        domain: [start, end],
+        label: axisLabel(`${scores.name}${unit && ` (${scores.unit})`}`),
+        ticks: narrow ? 4 : 9,
+      },
       y: { ...scale.options, label: scale.label },
       marks: [
         Plot.gridY(scale.ticks),
@@ -94,14 +103,14 @@ ${legend(entries)}
         Plot.ruleY([0], { stroke: COLOUR.muted }),
       ],
     }),
-  )}<figcaption>Bins of ${figure(width)}${unit}.${beyond(histogram, unit)}${absent(histogram, rows)}</figcaption></figure>
+  )}<figcaption>Bins of ${stepped(width, width)}${unit}.${beyond(histogram, unit)}${absent(histogram, rows)}</figcaption></figure>
 ${disclosure(
   'The same as a table',
   table(
     `Rows by ${scores.name}${unit && `,${unit}`}`,
     [
-      { head: 'from', cell: (bin: (typeof bins)[number]) => figure(bin.from), kind: 'number' },
-      { head: 'to', cell: (bin) => figure(bin.to), kind: 'number' },
+      { head: 'from', cell: (bin: (typeof bins)[number]) => stepped(bin.from, width), kind: 'number' },
+      { head: 'to', cell: (bin) => stepped(bin.to, width), kind: 'number' },
       { head: 'candidates', cell: (bin) => count(bin.pool), kind: 'number' },
       { head: 'picked', cell: (bin) => count(bin.picked), kind: 'number' },
       { head: 'share picked', cell: (bin) => percent(bin.picked / bin.pool), kind: 'number' },
@@ -131,6 +140,14 @@ function meaning({ name, taken, boundary }: ReportScores, contrast: boolean): st
       'highest sums): high weights are taken more often, without a sharp edge.'
     )
   return `Each row has a score, and the ${taken} were ${boundary === undefined ? 'favoured' : 'taken'}.`
+}
+
+/** Picked rows whose gradient says that more of them would undo what the pick is for. */
+function past({ values, taken }: ReportScores, { count: n, selected }: ReportRows): number {
+  let rows = 0
+  for (let row = 0; row < n; row++)
+    if (selected[row] && (taken === 'lowest' ? values[row] > 0 : values[row] < 0)) rows++
+  return rows
 }
 
 function beyond({ below, above, scored, least, most }: ScoreHistogram, unit: string): string {
@@ -164,8 +181,8 @@ export function scoreHistogram(scores: ReportScores, { count: n, selected }: Rep
   const ends = [...all, ...(centralRange(values, n, pick) ?? []), ...(Number.isFinite(boundary) ? [boundary!] : [])]
   const low = Math.min(...ends)
   const high = Math.max(...ends)
-  // Equal scores still need a bin that arithmetic can tell from its neighbours.
-  const width = roundStep(Math.max((high - low) / 50, 1e-12 * Math.max(Math.abs(low), Math.abs(high)), 1e-300))
+  // Equal scores still need a bin, and arithmetic must tell it from its neighbours.
+  const width = roundStep(Math.max((high - low) / 50, 1e-6 * Math.max(Math.abs(low), Math.abs(high))) || 1)
   const first = Math.floor(low / width)
   const bins = Math.floor(high / width) - first + 1
   const start = first * width

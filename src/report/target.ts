@@ -19,19 +19,12 @@ const TEXT_LENGTH = 300
 export function targetSection(data: ReportData, { shown: { coverage } }: ReportSummary): Html | undefined {
   const { target } = data
   if (!target || !coverage) return undefined
-  const { busiest, neglected, picks } = coverage
-  const least = neglected.length === 0 ? 0 : picks[neglected[0].target]
+  const { busiest, neglected } = coverage
   return html`<section id="target"><h2>${target.contrast ? 'Where the pick lies beside the target' : 'How the pick covers the target'}</h2>
 <p>${words(target, coverage)}</p>
 ${coverage.pickedRows > 0 && figureOf(target, coverage)}
 <div class="examples">${column(coverage.pickedRows > 0 ? 'Most picked rows' : 'Target rows', busiest, data, coverage)}${
-    neglected.length > 0 &&
-    column(
-      least === 0 ? 'No picked row, though the pool has rows here' : 'Fewest picked rows',
-      neglected,
-      data,
-      coverage,
-    )
+    neglected.length > 0 && column(neglectedHead(neglected, coverage), neglected, data, coverage)
   }</div>
 </section>`
 }
@@ -50,7 +43,7 @@ function words(target: ReportTarget, coverage: Coverage): string {
   )
   if (m > 1)
     parts.push(
-      `The busiest ${count(tenth.rows)} of them hold ${percent(tenth.pick)} of the pick${
+      `The busiest ${counted(tenth.rows, 'target row')} ${tenth.rows === 1 ? 'holds' : 'hold'} ${percent(tenth.pick)} of the pick${
         Number.isFinite(tenth.pool) ? `, and ${percent(tenth.pool)} of the candidates` : ''
       }.`,
     )
@@ -142,6 +135,13 @@ function marksOf({ order, picks, pool, poolRows, pickedRows }: Coverage): Mark[]
 
 function column(title: string, all: readonly TargetNeighbours[], data: ReportData, coverage: Coverage): Html {
   return html`<div><h3>${title}</h3>${all.map((one) => targetRow(one, data, coverage))}</div>`
+}
+
+function neglectedHead(neglected: readonly TargetNeighbours[], { picks, pool }: Coverage): string {
+  if (picks[neglected[0].target] > 0) return 'Fewest picked rows'
+  return pool[neglected[0].target] > 0
+    ? 'No picked row, though there are candidates'
+    : 'No picked row, and no candidate'
 }
 
 function targetRow({ target, rows }: TargetNeighbours, data: ReportData, { picks, pool }: Coverage): Html {
