@@ -36,7 +36,7 @@ export type Command = Rows &
     | { do: 'rescue'; panels: number }
     /** `entropies` and row `totals` of the plan of (f, plain g). */
     | { do: 'measure' }
-    /** `plainPotential`, `nearest` and `rowLeast`. */
+    /** Prepares the rows; then `plainPotential`, `nearest` and `rowLeast`. */
     | { do: 'score' }
   )
 
@@ -190,6 +190,7 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
       case 'measure':
         return measure(first, count, block)
       case 'score':
+        kernel.prepare(first, first + count)
         soften(first, count, tile, true)
         for (let j = first; j < first + count; j++) plainPotential[j] = update(j)
     }
