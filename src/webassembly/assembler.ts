@@ -74,6 +74,7 @@ export const f32 = {
   load: load([0x2a]),
   store: store([0x38]),
   lt: binary([0x5d]),
+  gt: binary([0x5e]),
   le: binary([0x5f]),
   ge: binary([0x60]),
   sqrt: unary([0x91]),
@@ -81,12 +82,14 @@ export const f32 = {
   sub: binary([0x93]),
   mul: binary([0x94]),
   min: binary([0x96]),
+  demote: unary([0xb6]),
 }
 
 export const f64 = {
   load: load([0x2b]),
   store: store([0x39]),
   add: binary([0xa0]),
+  mul: binary([0xa2]),
   promote: unary([0xbb]),
 }
 
@@ -106,6 +109,7 @@ export const v128 = {
     ...simd(0x0d),
     ...lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3]),
   ],
+  and: binary(simd(0x4e)),
   or: binary(simd(0x50)),
   xor: binary(simd(0x51)),
   /** Bits of a where mask has ones, else of b. */
@@ -117,8 +121,10 @@ export const i32x4 = {
   bitmask: unary(simd(0xa4)),
   /** Each lane by the same number of bits, an i32. */
   shl: binary(simd(0xab)),
+  shrS: binary(simd(0xac)),
   shrU: binary(simd(0xad)),
   add: binary(simd(0xae)),
+  sub: binary(simd(0xb1)),
 }
 
 export const f32x4 = {
@@ -127,6 +133,7 @@ export const f32x4 = {
   eq: binary(simd(0x41)),
   lt: binary(simd(0x43)),
   le: binary(simd(0x45)),
+  ge: binary(simd(0x46)),
   sqrt: unary(simd(0xe3)),
   add: binary(simd(0xe4)),
   sub: binary(simd(0xe5)),
@@ -135,11 +142,14 @@ export const f32x4 = {
   /** b < a ? b : a and a < b ? b : a: one instruction each, unlike min and max. */
   pmin: binary(simd(0xea)),
   pmax: binary(simd(0xeb)),
+  fromI32x4: unary(simd(0xfa)),
   /** a * b + c, rounded once or twice as the machine likes (relaxed SIMD). */
   relaxedMadd: (a: Code, b: Code, c: Code): Code => [...a, ...b, ...c, ...simd(0x105)],
 }
 
 export const f64x2 = {
+  lane0: unary([...simd(0x21), 0]),
+  lane1: unary([...simd(0x21), 1]),
   add: binary(simd(0xf0)),
   mul: binary(simd(0xf2)),
   promoteLow: unary(simd(0x5f)),

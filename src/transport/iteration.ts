@@ -1,0 +1,176 @@
+/** Sinkhorn's iteration on a problem in memory: updates of g by the threads, of f here, and when to stop. */
+
+import { PANEL_COLUMNS, packColumn } from '../similarity/tiles.ts'
+import type { OpenProblem } from './problem.ts'
+import { spearman } from './ranks.ts'
+import { REACH } from './shard.ts'
+
+export interface Rule {
+  relaxation: number
+  threshold: number
+  rankTolerance: number
+  iterations: number
+  signal?: AbortSignal
+  onIteration?: (iteration: number, marginalError: number, rankChange: number | undefined) => void
+}
+
+export interface Progress {
+  /** f', [m]: those that the plain g' belongs to. */
+  potential: Float64Array
+  marginalError: number
+  iterations: number
+  converged: boolean
+  relaxation: number
+}
+
+/** Iterations between two looks at the ranking. */
+const CHECK = 10
+/** Column sums below: what the kernel has dropped as 0 could show, so they are taken again by log-sum-exp. */
+const LEAST_SUM = 1e-6
+/** A relaxed run that finds no lower error in this many iterations, or one this many times its lowest, has diverged. */
+const PATIENCE = 40
+const GROWTH = 1e3
+
+/**
+ * Iterates on candidates [0, rows), whose `candidateWeights` sum to 1, from target potentials `start`. Ends with `plainPotential` = T(f),
+ * the g' that belongs to the f' returned; the marginal error is that of f' with the g' before, which bounds the new pair's.
+ */
+export async function iterate(
+  problem: OpenProblem,
+  rows: number,
+  targetWeights: Float64Array,
+  start: Float64Array,
+  rule: Rule,
+): Promise<Progress> {
+  const { layout, views } = problem
+  const { m, epsilon, stored } = layout
+  let relaxation = rule.relaxation
+  const f = start.slice()
+  let absorb = true
+  let [least, leastAt] = [Infinity, 0]
+  let checked: Float64Array | undefined
+
+  for (let iteration = 1; ; iteration++) {
+    rule.signal?.throwIfAborted()
+    if (absorb) {
+      absorbTargets(problem, targetWeights, f)
+      await problem.run({ do: 'absorb', rows, relaxation, first: iteration === 1 })
+    } else await problem.run({ do: 'iterate', rows, relaxation })
+    const marginalError = views.errors.subarray(0, Math.ceil(rows / layout.blockRows)).reduce((a, b) => a + b, 0)
+
+    const low = marginalError <= rule.threshold
+    let rankChange: number | undefined
+    const last = iteration === rule.iterations
+    if ((iteration % CHECK === 0 || last) && Number.isFinite(rule.rankTolerance)) {
+      if (!absorb) plainPotentials(problem, rows)
+      const now = views.plainPotential.slice(0, rows)
+      if (low && checked !== undefined) rankChange = 1 - spearman(checked, now)
+      checked = now
+    }
+    const converged = low && (rule.rankTolerance === Infinity || (rankChange ?? Infinity) <= rule.rankTolerance)
+    rule.onIteration?.(iteration, marginalError, rankChange)
+    if (converged || last) {
+      if (!absorb) plainPotentials(problem, rows)
+      return { potential: f, marginalError, iterations: iteration, converged, relaxation }
+    }
+
+    const wild = views.wild.subarray(0, Math.ceil(rows / layout.blockRows)).includes(1)
+    const far = await updateTargets(problem, rows, targetWeights, f, relaxation)
+    if (relaxation !== 1) {
+      if (marginalError < least) [least, leastAt] = [marginalError, iteration]
+      if (marginalError > GROWTH * least || iteration - leastAt > PATIENCE) relaxation = 1
+    }
+    const next = !stored || far || wild
+    if (next && !absorb) currentPotentials(problem, rows)
+    absorb = next
+  }
+
+  /** f becomes what the kernel is computed for: float32, so that both are the same. */
+  function absorbTargets({ views }: OpenProblem, weights: Float64Array, f: Float64Array) {
+    for (let i = 0; i < m; i++) {
+      f[i] = views.targetBase[i] = f[i]
+      f[i] = views.targetBase[i]
+      views.targetScale[i] = weights[i]
+    }
+  }
+
+  /** g' before relaxation, from the last sums over the stored kernel. */
+  function plainPotentials({ layout, views }: OpenProblem, rows: number) {
+    const { plainPotential, candidateBase, rowSum } = views
+    for (let j = 0; j < rows; j++)
+      plainPotential[j] = layout.damping * (candidateBase[j] - epsilon * Math.log(rowSum[j]))
+  }
+
+  function currentPotentials({ views }: OpenProblem, rows: number) {
+    const { potential, candidateBase, candidateScale } = views
+    for (let j = 0; j < rows; j++) potential[j] = candidateBase[j] + epsilon * Math.log(candidateScale[j])
+  }
+}
+
+/** f from the sums over candidates; renews `targetScale`. Returns whether some target has moved out of the kernel's reach. */
+async function updateTargets(
+  problem: OpenProblem,
+  rows: number,
+  weights: Float64Array,
+  f: Float64Array,
+  relaxation: number,
+): Promise<boolean> {
+  const { layout, views } = problem
+  const { m, epsilon, damping } = layout
+  const sums = targetSums(problem, rows)
+  const plain = new Float64Array(m)
+  const lost: number[] = []
+  for (let i = 0; i < m; i++) {
+    if (sums[i] > LEAST_SUM) plain[i] = damping * (views.targetBase[i] - epsilon * Math.log(sums[i]))
+    else lost.push(i)
+  }
+  if (lost.length > 0) await rescue(problem, rows, lost, plain)
+  let far = lost.length > 0
+  for (let i = 0; i < m; i++) {
+    f[i] = relaxation === 1 ? plain[i] : (1 - relaxation) * f[i] + relaxation * plain[i]
+    const moved = (f[i] - views.targetBase[i]) / epsilon
+    if (!(Math.abs(moved) < REACH)) far = true
+    views.targetScale[i] = weights[i] * Math.exp(moved)
+  }
+  return far
+}
+
+/** Sums over candidates of b_j K_ij v_j, blocks in order, [m]. */
+export function targetSums({ layout, views }: OpenProblem, rows: number): Float64Array {
+  const { m, columns, blockRows } = layout
+  const sums = new Float64Array(m)
+  for (let block = 0; block * blockRows < rows; block++) {
+    const totals = views.totals.subarray(block * columns, block * columns + m)
+    for (let i = 0; i < m; i++) sums[i] += totals[i]
+  }
+  return sums
+}
+
+/** The plain update of the potentials of targets `lost`, by log-sum-exp over candidates. */
+async function rescue(problem: OpenProblem, rows: number, lost: number[], plain: Float64Array): Promise<void> {
+  const { layout, views } = problem
+  const { d, columns, blockRows, epsilon, damping } = layout
+  if (views.candidateScale.subarray(0, rows).some((scale) => scale !== 1))
+    for (let j = 0; j < rows; j++)
+      views.potential[j] = views.candidateBase[j] + epsilon * Math.log(views.candidateScale[j])
+  const { panels, rescuePanels, targetSquares, rescueSquares } = views
+  const panelCount = Math.ceil(lost.length / PANEL_COLUMNS)
+  rescueSquares.fill(targetSquares[columns - 1])
+  const row = new Float32Array(d)
+  for (const [to, i] of lost.entries()) {
+    const place = Math.floor(i / PANEL_COLUMNS) * PANEL_COLUMNS * d + (i % PANEL_COLUMNS)
+    for (let j = 0; j < d; j++) row[j] = panels[place + PANEL_COLUMNS * j]
+    packColumn(row, 0, d, rescuePanels, to)
+    rescueSquares[to] = targetSquares[i]
+  }
+  await problem.run({ do: 'rescue', rows, panels: panelCount })
+  const blocks = Math.ceil(rows / blockRows)
+  for (const [at, i] of lost.entries()) {
+    let most = -Infinity
+    for (let block = 0; block < blocks; block++) most = Math.max(most, views.most[block * columns + at])
+    let sum = 0
+    for (let block = 0; block < blocks; block++)
+      sum += views.totals[block * columns + at] * Math.exp(views.most[block * columns + at] - most)
+    plain[i] = -damping * epsilon * (most + Math.log(sum))
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * One thread's part of a transport problem: takes blocks of candidates by ticket and does the command on each. What a block computes
+ * depends on nothing that another block of the same command writes.
+ *
+ * Notation: S_j = sum_i a_i exp((f'_i - C_ij) / eps). The plain update of a candidate's potential is T_j = -lambda eps log S_j.
+ */
+
+import { grouped, PANEL_COLUMNS } from '../similarity/tiles.ts'
+import { byTicket, type Stretch } from '../webassembly/team.ts'
+import { type WasmMemory, type WasmModule, WebAssembly } from '../webassembly/webassembly.ts'
+import type { Kernel } from './kernel.ts'
+import { type Layout, type Views, viewsOf } from './layout.ts'
+
+export interface SharedTransport {
+  layout: Layout
+  memory: WasmMemory
+  module: WasmModule
+}
+
+interface Rows {
+  /** Rows [0, rows) take part. */
+  rows: number
+}
+
+export type Command = Rows &
+  (
+    | { do: 'prepare' }
+    /**
+     * g from f by log-sum-exp over freshly computed costs, K = exp((f + g - C) / eps), and `totals` of b_j K_ij. `first`: there is no
+     * earlier g to measure the error of, or to mix with.
+     */
+    | { do: 'absorb'; relaxation: number; first: boolean }
+    /** The same from the stored kernel. */
+    | { do: 'iterate'; relaxation: number }
+    /** Log-sum-exp over candidates of log b_j + (g_j - C_ij) / eps for the rescued targets: `most`, `totals`. */
+    | { do: 'rescue'; panels: number }
+    /** `entropies` and row `totals` of the plan of (f, plain g). */
+    | { do: 'measure' }
+    /** Prepares the rows; then `plainPotential`, `nearest` and `rowLeast`. */
+    | { do: 'score' }
+  )
+
+/** A plan's scales may range over exp(+-REACH) before the kernel is computed anew. */
+export const REACH = 10
+const MOST_SCALE = Math.exp(REACH)
+const LEAST_SCALE = Math.exp(-REACH)
+/** Steps of g beyond this many eps are taken without relaxation: the kernel could overflow. */
+const RELAXED_REACH = 30
+
+/** Sets up this thread's view of the problem. */
+export async function attach({ layout, memory, module }: SharedTransport, worker: number) {
+  const views = viewsOf(layout, memory.buffer)
+  const { exports } = await WebAssembly.instantiate(module, { core: { memory } })
+  const work = blockWork(layout, views, exports as Kernel, worker)
+  return byTicket<Command>(views.ticket, work) satisfies (stretch: Stretch<Command>) => void
+}
+
+function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number) {
+  const { d, at, columns, tileRows, stripRows, blockRows, stored, epsilon, damping } = layout
+  const rowBytes = 4 * columns
+  const tile = at.tile + worker * tileRows * rowBytes
+  const sums = at.sums + worker * rowBytes
+  const most = at.columnMost + worker * rowBytes
+  const { candidateWeights: b, potential, plainPotential, candidateBase, candidateScale } = views
+  const { rowMost, rowSum, rowFactor } = views
+  /** eps / rho: 0 where the marginals are to be met exactly. */
+  const penalty = (1 - damping) / damping
+  const kernelOf = (row: number) => (stored ? at.kernel + row * rowBytes : tile)
+  const totalsOf = (block: number) => at.totals + 8 * block * columns
+
+  /** E of rows [first, first + count) to `place`, and rowMost, rowLeast, rowSum. */
+  const soften = (first: number, count: number, place: number, nearest = false) => {
+    kernel.dots(at.candidates + 4 * first * d, grouped(count) / 4, at.panels, columns / PANEL_COLUMNS, place, rowBytes)
+    kernel.costs(first, count, place)
+    if (nearest) kernel.nearest(first, count, place)
+    kernel.soften(first, count, place)
+  }
+  /** T_j of a softened row. */
+  const update = (j: number) => -damping * (rowMost[j] + epsilon * Math.log(rowSum[j]))
+  /** The row's share of the marginal error of (f, former g), T being the plain update from f. */
+  const errorOf = (j: number, former: number, plain: number) => {
+    const part = b[j] * Math.abs(Math.expm1((former - plain) / (damping * epsilon)))
+    return penalty === 0 ? part : part * Math.exp((-penalty * former) / epsilon)
+  }
+  const relax = (former: number, plain: number, relaxation: number) =>
+    relaxation === 1 || Math.abs((relaxation - 1) * (plain - former)) > RELAXED_REACH * epsilon
+      ? plain
+      : (1 - relaxation) * former + relaxation * plain
+
+  /** Makes a softened row j the kernel's for potential g. */
+  const absorbRow = (j: number, g: number) => {
+    rowFactor[j] = Math.exp(Math.min(80, (g + rowMost[j]) / epsilon))
+    // What float32 made of it is what the kernel has.
+    candidateBase[j] = epsilon * Math.log(rowFactor[j]) - rowMost[j]
+    candidateScale[j] = 1
+  }
+  const gatherRows = (first: number, count: number, place: number) => {
+    for (let j = first; j < first + count; j++) rowFactor[j] = b[j] * candidateScale[j]
+    kernel.gather(first, count, place, sums)
+  }
+
+  const absorb = (first: number, count: number, block: number, relaxation: number, fresh: boolean) => {
+    const place = kernelOf(first)
+    soften(first, count, place)
+    let error = 0
+    for (let j = first; j < first + count; j++) {
+      const plain = update(j)
+      if (!fresh) error += errorOf(j, potential[j], plain)
+      plainPotential[j] = plain
+      potential[j] = fresh ? plain : relax(potential[j], plain, relaxation)
+      absorbRow(j, potential[j])
+    }
+    kernel.scale(first, count, place)
+    gatherRows(first, count, place)
+    views.errors[block] += fresh ? Infinity : error
+  }
+
+  const iterate = (first: number, count: number, block: number, relaxation: number) => {
+    kernel.sums(first, count, kernelOf(first))
+    let error = 0
+    let wild = 0
+    for (let j = first; j < first + count; j++) {
+      const former = candidateScale[j]
+      let scale: number
+      if (relaxation === 1 && damping === 1) {
+        error += b[j] * Math.abs(former * rowSum[j] - 1)
+        scale = 1 / rowSum[j]
+      } else {
+        const formerPotential = candidateBase[j] + epsilon * Math.log(former)
+        const plain = damping * (candidateBase[j] - epsilon * Math.log(rowSum[j]))
+        error += errorOf(j, formerPotential, plain)
+        scale = Math.exp((relax(formerPotential, plain, relaxation) - candidateBase[j]) / epsilon)
+      }
+      if (!(scale < MOST_SCALE && scale > LEAST_SCALE)) wild = 1
+      candidateScale[j] = scale
+      rowFactor[j] = b[j] * scale
+    }
+    kernel.gather(first, count, kernelOf(first), sums)
+    views.errors[block] += error
+    views.wild[block] |= wild
+  }
+
+  /** Merges a tile's log-sum-exp of every column into the block's: largest exponent and sum relative to it. */
+  const rescue = (first: number, count: number, block: number, panels: number) => {
+    const bytes = 4 * PANEL_COLUMNS * panels
+    for (let j = first; j < first + count; j++) rowFactor[j] = potential[j] / epsilon + Math.log(b[j])
+    kernel.dots(at.candidates + 4 * first * d, grouped(count) / 4, at.rescuePanels, panels, tile, bytes)
+    kernel.columnMost(first, count, tile, bytes, most)
+    kernel.columnSums(first, count, tile, bytes, most, sums)
+    for (let i = 0; i < PANEL_COLUMNS * panels; i++) {
+      const of = block * columns + i
+      const exponent = views.columnMost[worker * columns + i]
+      const sum = views.sums[worker * columns + i]
+      if (exponent > views.most[of]) {
+        views.totals[of] = views.totals[of] * Math.exp(views.most[of] - exponent) + sum
+        views.most[of] = exponent
+      } else views.totals[of] += sum * Math.exp(exponent - views.most[of])
+    }
+    views.sums.fill(0, worker * columns, (worker + 1) * columns)
+  }
+
+  const measure = (first: number, count: number, block: number) => {
+    const place = kernelOf(first)
+    if (stored) {
+      for (let j = first; j < first + count; j++)
+        candidateScale[j] = Math.exp((plainPotential[j] - candidateBase[j]) / epsilon)
+    } else {
+      soften(first, count, place)
+      for (let j = first; j < first + count; j++) {
+        plainPotential[j] = update(j)
+        absorbRow(j, plainPotential[j])
+      }
+      kernel.scale(first, count, place)
+    }
+    gatherRows(first, count, place)
+    kernel.entropies(first, count, place)
+    for (let j = first; j < first + count; j++) views.entropies[block] += b[j] * candidateScale[j] * rowSum[j]
+  }
+
+  const work = (command: Command, block: number, first: number, count: number) => {
+    switch (command.do) {
+      case 'prepare':
+        return kernel.prepare(first, first + count)
+      case 'absorb':
+        return absorb(first, count, block, command.relaxation, command.first)
+      case 'iterate':
+        return iterate(first, count, block, command.relaxation)
+      case 'rescue':
+        return rescue(first, count, block, command.panels)
+      case 'measure':
+        return measure(first, count, block)
+      case 'score':
+        kernel.prepare(first, first + count)
+        soften(first, count, tile, true)
+        for (let j = first; j < first + count; j++) plainPotential[j] = update(j)
+    }
+  }
+
+  return (command: Command, block: number): void => {
+    const end = Math.min(command.rows, (block + 1) * blockRows)
+    views.errors[block] = views.wild[block] = views.entropies[block] = 0
+    views.totals.fill(0, block * columns, (block + 1) * columns)
+    if (command.do === 'rescue') views.most.fill(-Infinity, block * columns, (block + 1) * columns)
+    const height = command.do === 'iterate' ? stripRows : tileRows
+    for (let first = block * blockRows, strip = 0; first < end; first += height) {
+      work(command, block, first, Math.min(height, end - first))
+      // float32 sums over few candidates only, and in the same order however a tile is cut.
+      strip += height
+      if (command.do !== 'rescue' && strip >= tileRows) {
+        kernel.fold(sums, totalsOf(block))
+        strip = 0
+      }
+    }
+    if (command.do !== 'rescue') kernel.fold(sums, totalsOf(block))
+  }
+}
