@@ -3,10 +3,11 @@
 import { PANEL_COLUMNS, packColumn } from '../similarity/tiles.ts'
 import type { OpenProblem } from './problem.ts'
 import { spearman } from './ranks.ts'
+import type { Relaxation } from './relaxation.ts'
 import { REACH } from './shard.ts'
 
 export interface Rule {
-  relaxation: number
+  relaxation: Relaxation
   threshold: number
   rankTolerance: number
   iterations: number
@@ -20,16 +21,12 @@ export interface Progress {
   marginalError: number
   iterations: number
   converged: boolean
-  relaxation: number
 }
 
 /** Iterations between two looks at the ranking. */
-const CHECK = 10
+const CHECK = 5
 /** Column sums below: what the kernel has dropped as 0 could show, so they are taken again by log-sum-exp. */
 const LEAST_SUM = 1e-6
-/** A relaxed run that finds no lower error in this many iterations, or one this many times its lowest, has diverged. */
-const PATIENCE = 40
-const GROWTH = 1e3
 
 /**
  * Iterates on candidates [0, rows), whose `candidateWeights` sum to 1, from target potentials `start`. Ends with `plainPotential` = T(f),
@@ -44,14 +41,13 @@ export async function iterate(
 ): Promise<Progress> {
   const { layout, views } = problem
   const { m, epsilon, stored } = layout
-  let relaxation = rule.relaxation
   const f = start.slice()
   let absorb = true
-  let [least, leastAt] = [Infinity, 0]
   let checked: Float64Array | undefined
 
   for (let iteration = 1; ; iteration++) {
     rule.signal?.throwIfAborted()
+    const relaxation = rule.relaxation.value
     if (absorb) {
       absorbTargets(problem, targetWeights, f)
       await problem.run({ do: 'absorb', rows, relaxation, first: iteration === 1 })
@@ -71,15 +67,12 @@ export async function iterate(
     rule.onIteration?.(iteration, marginalError, rankChange)
     if (converged || last) {
       if (!absorb) plainPotentials(problem, rows)
-      return { potential: f, marginalError, iterations: iteration, converged, relaxation }
+      return { potential: f, marginalError, iterations: iteration, converged }
     }
 
     const wild = views.wild.subarray(0, Math.ceil(rows / layout.blockRows)).includes(1)
     const far = await updateTargets(problem, rows, targetWeights, f, relaxation)
-    if (relaxation !== 1) {
-      if (marginalError < least) [least, leastAt] = [marginalError, iteration]
-      if (marginalError > GROWTH * least || iteration - leastAt > PATIENCE) relaxation = 1
-    }
+    rule.relaxation.observe(marginalError)
     const next = !stored || far || wild
     if (next && !absorb) currentPotentials(problem, rows)
     absorb = next

@@ -11,7 +11,6 @@ function fault(message: string, found: unknown, expected: string, hint?: string)
 
 export interface Settings {
   epsilon: number
-  relaxation: number
   threshold: number
   rankTolerance: number
   iterations: number
@@ -63,16 +62,17 @@ export function validated(problem: TransportProblem, options: SinkhornOptions): 
   checkVectors(targets, candidates)
   checkFinite(targets.data, targets.d, 'targets')
   checkFinite(candidates.data, candidates.d, 'candidates')
-  const { epsilon, relaxation = 1, threshold = 1e-3, rankTolerance = 1e-4, iterations = 2000 } = options
+  const { epsilon, relaxation, threshold = 1e-3, rankTolerance = 1e-4, iterations = 2000 } = options
   const { memoryLimit = 2 ** 30, unbalanced } = options
   checkEpsilon(epsilon)
-  if (!(relaxation > 0 && relaxation < 2)) throw fault('relaxation', relaxation, 'a number in (0, 2)')
+  if (relaxation !== undefined && !(relaxation > 0 && relaxation < 2))
+    throw fault('relaxation', relaxation, 'a number in (0, 2)')
   if (!(threshold >= 0)) throw fault('threshold', threshold, 'a number >= 0')
   if (!(rankTolerance >= 0)) throw fault('rankTolerance', rankTolerance, 'a number >= 0')
   if (!(Number.isSafeInteger(iterations) && iterations >= 1)) throw fault('iterations', iterations, 'an integer >= 1')
   if (!(memoryLimit >= 0)) throw fault('memoryLimit', memoryLimit, 'bytes, a number >= 0')
   return {
-    ...{ epsilon, relaxation, threshold, rankTolerance, iterations, memoryLimit },
+    ...{ epsilon, threshold, rankTolerance, iterations, memoryLimit },
     damping: dampingOf(unbalanced, epsilon),
     targetWeights: weightsOf(problem.targetWeights, targets.n, 'target'),
     candidateWeights: weightsOf(problem.candidateWeights, candidates.n, 'candidate'),
