@@ -56,7 +56,13 @@ interface ProxyOf {
   /** Of the tokenizer that gave the rows. */
   vocabularySize: number
   options: { maxLength: number; training: ResolvedTrainingOptions }
-  pretrained?: Pretrained
+  pretrained?: BaseModel
+}
+
+/** What a pretrained model's training begins from. */
+export interface BaseModel extends Pick<Pretrained, 'name' | 'model' | 'hash' | 'weights'> {
+  /** Adapters of an earlier stage, with which low-rank training goes on. Default: new ones. */
+  adapters?(): Promise<TensorMap>
 }
 
 /** The model that is trained on these rows: the pretrained one, or nano. */
@@ -92,7 +98,7 @@ function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number)
  * with 3 % warm-up, gradients clipped at 1. Source: the authors' code, Yang et al. 2024, arXiv 2403.07384.
  */
 function pretrainedProxy(
-  { name, model, hash, weights }: Pretrained,
+  { name, model, hash, weights, adapters }: BaseModel,
   rows: CountedRows,
   maxLength: number,
   training: ResolvedTrainingOptions,
@@ -127,8 +133,8 @@ function pretrainedProxy(
     identity: { proxy: hash, recipe, optimiser, choices } as unknown as Json,
     async start(seed, resumed) {
       if (lora === undefined) return { state: resumed ?? startingState(await weights()) }
-      const adapters = () => startingState(initialParameters(trainedParameters(model, lora), seed))
-      return { state: resumed ?? adapters(), frozen: await weights() }
+      const initial = async () => (await adapters?.()) ?? initialParameters(trainedParameters(model, lora), seed)
+      return { state: resumed ?? startingState(await initial()), frozen: await weights() }
     },
   }
 }

@@ -32,11 +32,14 @@ interface Training {
 /** A step as the curve keeps it. */
 type CurvePoint = { step: number; rate: number; loss: number; tokens: number }
 
-/** Runs the stage. `state`: what was trained, a safetensors file of the run; `curve`: the loss of every step, JSON Lines. */
+/**
+ * Runs the stage. `state`: what was trained, a safetensors file of the run; `curve`: the loss of every step, JSON Lines; `hash`: of both, for
+ * what goes on from there.
+ */
 export async function trainModel(
   context: Context,
   { tokens, proxy, trainOn, plan }: Training,
-): Promise<{ facts: TrainedFacts; state: string; curve: string }> {
+): Promise<{ facts: TrainedFacts; state: string; curve: string; hash: string }> {
   const { options, device, run } = context
   const { store } = tokens
   const { recipe } = proxy
@@ -124,5 +127,6 @@ export async function trainModel(
     facts: result.value as unknown as TrainedFacts,
     state: checkpointFiles(result.key, last).model,
     curve: `training/${result.key.slice(0, 12)}/loss.jsonl`,
+    hash: result.hash,
   }
 }
