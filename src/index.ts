@@ -35,6 +35,15 @@ export type { SelectPlan, SelectResult } from './pipeline/result.ts'
 export { type ScoreOptions, type ScoreResult, score } from './pipeline/score.ts'
 export { select } from './pipeline/select.ts'
 export { type TrainOptions, type TrainResult, train } from './pipeline/train.ts'
+export {
+  exportWarmup,
+  type WarmupPlanResult,
+  type WarmupResult,
+  type WarmupStageResult,
+  warmup,
+} from './pipeline/warmup.ts'
+export type { WarmupData, WarmupOptions } from './pipeline/warmup-options.ts'
+export type { WarmupPlan } from './pipeline/warmup-plan.ts'
 export type { ReportData } from './report/data.ts'
 export { buildReport } from './report/report.ts'
 export { readNpy, writeNpy } from './signals/npy.ts'

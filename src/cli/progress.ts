@@ -41,6 +41,7 @@ const LABELS: Record<Step, string> = {
   score: 'score',
   train: 'train',
   save: 'save',
+  plan: 'write plan',
 }
 /** `tokenise`; `pick: tokenise` in a run of two sections. */
 function labelOf(stage: StageName): string {

@@ -20,6 +20,7 @@ export type Step =
   | 'score'
   | 'train'
   | 'save'
+  | 'plan'
 
 /** A step, or a step of one section: `tokens`, `pick-tokens`. */
 export type StageName = Step | `${Section}-${Step}`

@@ -1,7 +1,7 @@
 /** Whether tuned models may be written where they are to go, found out before the work. */
 
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { checkDirectory } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import type { Json } from '../runs/hash.ts'
@@ -13,13 +13,13 @@ export interface ModelOutput {
   out: string
   overwrite: boolean
   run: string
+  /** The files by which what will be written is known, below `out`. Default: config.json, that of a model. */
+  marks?: readonly string[]
 }
 
 interface OutputOf {
   config: Record<string, Json>
   pretrained?: Pretrained
-  /** Directories below `out` that models go to. Default: `out` itself. */
-  folders?: readonly string[]
 }
 
 /**
@@ -28,8 +28,11 @@ interface OutputOf {
  *
  * @throws {WinnowError} `unwritable-output`, `output-is-input`, `output-exists`.
  */
-export async function checkModelOutput({ out, overwrite, run }: ModelOutput, known?: OutputOf): Promise<void> {
-  const directories = known?.folders?.map((folder) => join(out, folder)) ?? [out]
+export async function checkModelOutput(
+  { out, overwrite, run, marks = ['config.json'] }: ModelOutput,
+  known?: OutputOf,
+): Promise<void> {
+  const directories = [...new Set(marks.map((mark) => dirname(join(out, mark))))]
   for (const directory of directories) await checkDirectory(directory)
   const base = known?.pretrained?.files.directory
   for (const directory of directories)
@@ -42,20 +45,20 @@ export async function checkModelOutput({ out, overwrite, run }: ModelOutput, kno
         hint: 'Name another --out.',
       })
   if (overwrite) return
-  const found = await firstModel(directories)
+  const found = await firstFile(marks.map((mark) => join(out, mark)))
   if (found === undefined) return
   if (known !== undefined && (await isOwnRun(run, known.config, { output: out }))) return
   throw new WinnowError('input', {
     code: 'output-exists',
-    message: 'a model is there already, and is left as it is',
+    message: `a ${basename(found) === 'config.json' ? 'model' : 'plan'} is there already, and is left as it is`,
     path: '--out',
-    file: found,
+    file: dirname(found),
     hint: 'Name another --out, or say --overwrite.',
   })
 }
 
-async function firstModel(directories: readonly string[]): Promise<string | undefined> {
-  for (const directory of directories) if (await isFile(join(directory, 'config.json'))) return directory
+async function firstFile(paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) if (await isFile(path)) return path
   return undefined
 }
 

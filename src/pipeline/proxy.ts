@@ -104,7 +104,7 @@ function pretrainedProxy(
   training: ResolvedTrainingOptions,
 ): TrainedProxy {
   const lora = training.lora === undefined ? undefined : { rank: training.lora }
-  const batch = training.batch ?? Math.min(128, Math.max(8, Math.round(rows.count / 100)))
+  const batch = rowsPerStep(training, rows.count)
   const cut = rows.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
   const tokensPerBatch = Math.max(maxLength, Math.ceil((batch * cut) / Math.max(1, rows.count)))
   const choices: GraphChoices = { maxLength, lora, recompute: training.recompute }
@@ -138,6 +138,10 @@ function pretrainedProxy(
     },
   }
 }
+
+/** Rows of an optimiser step on average: as asked, or a hundredth of all, between 8 and 128. */
+export const rowsPerStep = ({ batch }: ResolvedTrainingOptions, rows: number): number =>
+  batch ?? Math.min(128, Math.max(8, Math.round(rows / 100)))
 
 /** Tokens of a pass whose activations keep within ACTIVATIONS, at the rows' own mean share of labels. */
 function fittingTokens(model: LanguageModel, choices: GraphChoices, rows: CountedRows, maxLength: number): number {
