@@ -99,7 +99,9 @@ export async function trainModel(
           curve.push(...fresh)
           fresh = []
         }
-        const lines = curve.map((point) => `${JSON.stringify(point)}\n`).join('')
+        // Points from the journal have their members in another order.
+        const line = ({ step, rate, loss, tokens }: CurvePoint) => `${JSON.stringify({ step, rate, loss, tokens })}\n`
+        const lines = curve.map(line).join('')
         const outputs: OutputRecord[] = [
           ...replaced.filter(({ path }) => !path.includes('.optimiser.')),
           await work.write(`training/${work.key.slice(0, 12)}/loss.jsonl`, lines),
