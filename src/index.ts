@@ -42,6 +42,7 @@ export {
   type WarmupStageResult,
   warmup,
 } from './pipeline/warmup.ts'
+export { estimateWarmup, type StageEstimate, type WarmupEstimate } from './pipeline/warmup-estimate.ts'
 export type { WarmupData, WarmupOptions } from './pipeline/warmup-options.ts'
 export type { WarmupPlan } from './pipeline/warmup-plan.ts'
 export type { ReportData } from './report/data.ts'

@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import type { SavedFormat } from '../models/float-formats.ts'
 import type { WarmupPlanResult, WarmupResult, WarmupStageResult } from '../pipeline/warmup.ts'
+import type { WarmupEstimate } from '../pipeline/warmup-estimate.ts'
 import {
   type Add,
   adder,
@@ -17,7 +18,7 @@ import {
 } from './common-options.ts'
 import { bytes, count, counted, duration, nats, scaled } from './numbers.ts'
 import { shownPath } from './summary.ts'
-import { pairs, type Terminal, terminalOf } from './terminal.ts'
+import { pairs, type Terminal, terminalOf, writeJson } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
 import { commandLine, finish, work } from './work.ts'
 
@@ -37,6 +38,7 @@ interface WarmupFlags extends Omit<CommonFlags, 'proxy' | 'fields' | 'template' 
   checkpoints?: number
   saveAs?: keyof typeof FORMATS
   planOnly?: boolean
+  dryRun?: boolean
 }
 
 const FORMATS = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const satisfies Record<string, SavedFormat>
@@ -75,6 +77,7 @@ export function defineWarmup(command: Command): void {
   add(writing, '--checkpoints <n>', 'states kept along the way in each stage (default: 10)', wholeNumber(1))
   add(writing, '--run <directory>', 'checkpoints, losses (default: the pick with .warmup.winnow in its name, here)')
   add(writing, '--plan-only', 'write the plan for another trainer and train nothing')
+  add(writing, '--dry-run', 'say what both stages would cost; write nothing')
   add(writing, '--overwrite', 'replace models and a plan that are there')
   add(writing, '--json', 'one JSON object on standard output')
   add(writing, '--verbose', 'show where an unexpected error came from')
@@ -99,7 +102,7 @@ function addStage(
 }
 
 async function act(flags: WarmupFlags): Promise<void> {
-  const { model, out, checkpoints, saveAs, planOnly } = flags
+  const { model, out, checkpoints, saveAs, planOnly, dryRun } = flags
   const { fields: _fields, template: _template, proxy: _proxy, ...common } = commonOf(flags)
   const asked = {
     ...common,
@@ -123,9 +126,17 @@ async function act(flags: WarmupFlags): Promise<void> {
   const terminal = terminalOf(process.stderr)
   await work(
     {
-      title: `${planOnly ? 'plan of a warm-up' : 'warm-up'} of ${proxy} on ${asked.pick.files.join(' ')}, then ${asked.task.files.join(' ')}`,
+      title: `${planOnly || dryRun ? 'plan of a warm-up' : 'warm-up'} of ${proxy} on ${asked.pick.files.join(' ')}, then ${asked.task.files.join(' ')}`,
       device: flags.device ?? 'auto',
       run: async (device, context, progress) => {
+        if (dryRun) {
+          const { estimateWarmup } = await import('../pipeline/warmup-estimate.ts')
+          const estimate = await estimateWarmup({ ...asked, device }, context)
+          progress.close()
+          terminal.write(renderEstimate(estimate, terminal))
+          if (flags.json) writeJson(estimate)
+          return
+        }
         const ending = { progress, terminal, json: flags.json }
         if (planOnly) finish(await exportWarmup({ ...asked, device }, context), { ...ending, render: renderPlanned })
         else finish(await warmup({ ...asked, device }, context), { ...ending, render })
@@ -182,4 +193,24 @@ function renderPlanned({ pick, task, plan, seconds }: WarmupPlanResult, terminal
     ['time', duration(seconds)],
   ]
   return `\n${terminal.style('bold', 'Planned two stages; nothing was trained.')}\n\n${pairs(facts)}\n`
+}
+
+function renderEstimate(estimate: WarmupEstimate, terminal: Terminal): string {
+  const { model, pick, task, flops, diskBytes, secondsTotal, device, run, out } = estimate
+  const line = ({ rows, tokens, epochs, steps, seconds }: typeof pick) =>
+    `${counted(rows, 'row')}, ${tokens.exact ? '' : 'about '}${count(tokens.count)} tokens, ${counted(epochs, 'epoch')}, ${counted(steps, 'step')}, ${duration(seconds)}`
+  const trained = model.trained === model.parameters ? '' : `, ${scaled(model.trained)} of adapters trained`
+  const facts: [string, string][] = [
+    ['model', `${model.name}, ${scaled(model.parameters)} parameters${trained}`],
+    ['warm-up', line(pick)],
+    ['task', line(task)],
+    [
+      'memory',
+      `at least ${bytes(Math.max(pick.memoryBytes, task.memoryBytes))} to train: weights, gradients, moments, activations`,
+    ],
+    ['work', `${scaled(flops, 'FLOP')} of training`],
+    ['disk', `${bytes(diskBytes)} in ${shownPath(run)} and ${shownPath(out.path)}`],
+    ['time', `about ${duration(secondsTotal)} on ${device}`],
+  ]
+  return `\n${terminal.style('bold', 'Plan')} (nothing was written)\n\n${pairs(facts)}`
 }

@@ -3,6 +3,7 @@
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { asTexts } from '../dataset/whole-text.ts'
 import { WinnowError } from '../errors.ts'
+import { hashFile } from '../runs/hash.ts'
 import { planTrajectories, type TrajectoryPlan, trainableRows, windowLabels } from '../training/trajectories.ts'
 import type { Context } from './context.ts'
 import type { Section } from './events.ts'
@@ -10,15 +11,20 @@ import { readPool, type Tokens, tokenisePool } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
 import { proxyFor, type TrainedProxy } from './proxy.ts'
 import { nothingToTrain } from './trajectories.ts'
-import { type ResolvedWarmupOptions, type StageOptions, stageOptions } from './warmup-options.ts'
+import { type ResolvedWarmupOptions, type StageData, type StageOptions, stageOptions } from './warmup-options.ts'
 
-/** The datasets of both sections; the pick's records are whole texts. */
+/**
+ * The datasets of both sections; the pick's records are whole texts.
+ *
+ * @throws {WinnowError} as `openDataset`, and `task-is-pick`.
+ */
 export async function openSections(options: ResolvedWarmupOptions): Promise<Record<Section, Dataset>> {
   const { pick, task, onBadRow, memoryLimit } = options
-  return {
-    pick: asTexts(await openDataset(pick.files, { ...pick, onBadRow, memoryLimit })),
-    task: await openDataset(task.files, { ...task, onBadRow, memoryLimit }),
-  }
+  const open = ({ files, fields, template }: StageData) =>
+    openDataset(files, { fields, template, onBadRow, memoryLimit })
+  const datasets = { pick: asTexts(await open(pick)), task: await open(task) }
+  await checkApart(datasets)
+  return datasets
 }
 
 /** What a stage will train on, and how. */
@@ -75,20 +81,24 @@ export async function readSection(
   }
 }
 
-/** A task that is the pick would be trained on twice, and nothing would be left to warm up for. */
-export function checkApart({ run }: Context, datasets: Record<Section, Dataset>): void {
-  const hashes = new Map(run.manifest.inputs.map(({ path, sha256 }) => [path, sha256]))
-  for (const { path } of datasets.task.inputs) {
-    const same = datasets.pick.inputs.find((input) => hashes.get(input.path) === hashes.get(path))
-    if (same === undefined) continue
-    throw new WinnowError('usage', {
-      code: 'task-is-pick',
-      message: 'the file is task and pick at once',
-      path: '--task',
-      file: path,
-      found: same.path === path ? 'the same file as --pool-pick' : `the same bytes as ${same.path}`,
-      expected: 'records of the task, which the pick was chosen for',
-      hint: 'Name the pick that `winnow select --target` wrote as --pool-pick, and its target as --task.',
-    })
+/**
+ * A task that is the pick would be trained on twice, and nothing would be left to warm up for. Found before any work: only files of one size
+ * are hashed.
+ */
+async function checkApart({ pick, task }: Record<Section, Dataset>): Promise<void> {
+  for (const { path, bytes } of task.inputs) {
+    for (const other of pick.inputs) {
+      if (other.bytes !== bytes) continue
+      if (other.path !== path && (await hashFile(other.path)).sha256 !== (await hashFile(path)).sha256) continue
+      throw new WinnowError('usage', {
+        code: 'task-is-pick',
+        message: 'the file is task and pick at once',
+        path: '--task',
+        file: path,
+        found: other.path === path ? 'the same file as --pool-pick' : `the same bytes as ${other.path}`,
+        expected: 'records of the task, which the pick was chosen for',
+        hint: 'Name the pick that `winnow select --target` wrote as --pool-pick, and its target as --task.',
+      })
+    }
   }
 }

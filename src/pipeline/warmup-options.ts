@@ -67,6 +67,9 @@ export interface StageData {
   training: ResolvedTrainingOptions
 }
 
+/** Files below `out` by which it is known that something is there already. */
+export const MARKS = ['config.json', 'warmup/config.json', 'task/config.json', 'plan/plan.json']
+
 const EPOCHS: Record<Section, number> = { pick: 1, task: 3 }
 const FLAGS: Record<Section, string> = { pick: '--pool-pick', task: '--task' }
 const EXAMPLE = 'winnow warmup --model HuggingFaceTB/SmolLM2-135M --pool-pick pool.selected.jsonl --task task.jsonl'

@@ -15,14 +15,12 @@ import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
 import { type BaseModel, proxyFor } from './proxy.ts'
 import { type SavedModel, saveModel } from './saved-model.ts'
 import { type TrainedFacts, trainModel } from './training-stage.ts'
-import { checkApart, openSections, readSection, type StageCounts, type StageRows } from './warmup-data.ts'
-import { type ResolvedWarmupOptions, resolveWarmupOptions, type WarmupOptions } from './warmup-options.ts'
+import { openSections, readSection, type StageCounts, type StageRows } from './warmup-data.ts'
+import { MARKS, type ResolvedWarmupOptions, resolveWarmupOptions, type WarmupOptions } from './warmup-options.ts'
 import { type WrittenPlan, writeWarmupPlan } from './warmup-plan.ts'
 
 /** Directories below `out`, by section. */
 const FOLDERS: Record<Section, string> = { pick: 'warmup', task: 'task' }
-/** By these it is known that something is there already. */
-const MARKS = ['config.json', 'warmup/config.json', 'task/config.json', 'plan/plan.json']
 
 export interface WarmupStageResult extends StageCounts {
   /** Tokens that were processed in all epochs. */
@@ -165,7 +163,6 @@ async function prepared<R>(
     announce(onEvent, root, steps)
     using pick = await readSection(root, 'pick', { dataset: datasets.pick, pretrained })
     using task = await readSection(root, 'task', { dataset: datasets.task, pretrained })
-    checkApart(root, datasets)
     const plan = await writeWarmupPlan(root, { pick, task, pretrained, directory: join(options.out, 'plan') })
     return await work(root, { pick, task }, { pretrained, plan })
   } catch (error) {

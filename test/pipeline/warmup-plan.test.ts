@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { exportWarmup, warmup } from '../../src/pipeline/warmup.ts'
+import { estimateWarmup } from '../../src/pipeline/warmup-estimate.ts'
 import type { WarmupOptions } from '../../src/pipeline/warmup-options.ts'
 import type { WarmupPlan, WarmupPlanStage } from '../../src/pipeline/warmup-plan.ts'
 import { recipes } from '../../src/pipeline/warmup-recipes.ts'
@@ -76,6 +77,29 @@ describe('the plan of a warm-up', () => {
     // What was read is not read again by the run that trains.
     const { stages } = await warmup(options, { ort })
     expect(stages.slice(0, 4).map(({ cached }) => cached)).toEqual([true, true, true, true])
+  })
+
+  it('is counted and timed without writing anything', async () => {
+    const { home, options, plan } = await planned(Array(10).fill(chat('Hi', 'Hello')), CHAT_TEMPLATE, { lora: 2 })
+    const before = readdirSync(home).sort()
+    const asked = { ...options, out: join(home, 'none'), run: join(home, 'none.run') }
+    const estimate = await estimateWarmup(asked, { ort })
+    expect(readdirSync(home).sort()).toEqual(before)
+    const { parameters } = plan.model
+    expect(estimate.model).toMatchObject({ parameters, trained: 2 * 2 * (64 + 48 + 48 + 64 + 96 + 96 + 96) })
+    for (const [stage, { rows, tokens, epochs, steps }] of [
+      [estimate.pick, plan.stages[0]],
+      [estimate.task, plan.stages[1]],
+    ] as const) {
+      expect(stage).toMatchObject({ rows, epochs, steps, tokens: { count: tokens, exact: true } })
+      // Forward and twice as much backward, but for what frozen weights save: 2 to 6 FLOPs a weight and token, and attention.
+      expect(stage.flops / (epochs * tokens * parameters)).toBeGreaterThan(1)
+      expect(stage.flops / (epochs * tokens * parameters)).toBeLessThan(20)
+    }
+    expect(estimate.flops).toBe(estimate.pick.flops + estimate.task.flops)
+    await expect(estimateWarmup({ ...asked, task: options.pick }, { ort })).rejects.toMatchObject({
+      fault: { code: 'task-is-pick' },
+    })
   })
 
   it('writes the pick as texts and conversations as messages, with recipes for three trainers', async () => {
