@@ -20,35 +20,48 @@ export interface DataFile extends FileRecord {
   /** In the plan's directory. */
   file: string
   form: DataForm
+  rows: number
   /** Of `messages`: whether every record is user and assistant by turns, after a system prompt or none. */
   alternating?: boolean
 }
 
 interface Writing {
   dataset: Dataset
+  /** Rows to write, ascending. */
+  trainOn: Uint32Array
   tokenizer: Tokenizer
   directory: string
   file: string
   signal?: AbortSignal
 }
 
-/** Writes a dataset in the one form that fits all its records. Two passes; memory of a batch. */
-export async function writePlanData({ dataset, tokenizer, directory, file, signal }: Writing): Promise<DataFile> {
+/** Writes rows of a dataset in the one form that fits them all. Two passes; memory of a batch. */
+export async function writePlanData(writing: Writing): Promise<DataFile> {
+  const { tokenizer, trainOn, directory, file } = writing
   let form: DataForm | undefined
   let alternating = true
-  for await (const { records } of dataset.batches({ signal })) {
-    for (const { turns } of records) {
-      const own = formOf(turns, tokenizer.layout)
-      form = form === undefined || form === own ? own : 'turns'
-      alternating &&= isAlternating(turns)
-    }
+  for await (const turns of turnsOf(writing)) {
+    const own = formOf(turns, tokenizer.layout)
+    form = form === undefined || form === own ? own : 'turns'
+    alternating &&= isAlternating(turns)
   }
   const known = form ?? 'turns'
   await using output = await createAtomicFile(join(directory, file))
-  for await (const { records } of dataset.batches({ signal }))
-    for (const { turns } of records) await output.write(`${JSON.stringify(rowOf(turns, known))}\n`)
+  for await (const turns of turnsOf(writing)) await output.write(`${JSON.stringify(rowOf(turns, known))}\n`)
   const record = await output.commit()
-  return { file, form: known, ...(known === 'messages' && { alternating }), ...record }
+  return { file, form: known, rows: trainOn.length, ...(known === 'messages' && { alternating }), ...record }
+}
+
+/** The turns of the rows that are trained on: not of those that the template refuses, or that end before a trained token. */
+async function* turnsOf({ dataset, trainOn, signal }: Writing): AsyncGenerator<Turn[]> {
+  let next = 0
+  for await (const { records } of dataset.batches({ signal })) {
+    for (const { row, turns } of records) {
+      if (row !== trainOn[next]) continue
+      next++
+      yield turns
+    }
+  }
 }
 
 function formOf(turns: readonly Turn[], layout: Tokenizer['layout']): DataForm {

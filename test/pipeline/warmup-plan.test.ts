@@ -31,7 +31,7 @@ async function planned(task: object[], template: string | undefined, more: Parti
     ...{ out: join(home, 'out'), run: join(home, 'run'), threads: 1, seed: 7 },
     pick: { files: write('pick.jsonl', PICK) },
     task: { ...more.task, files: write('task.jsonl', task), epochs: 2 },
-    ...{ lora: more.lora, batch: more.batch },
+    ...{ lora: more.lora, batch: more.batch, onBadRow: more.onBadRow },
   }
   const result = await exportWarmup(options, { ort })
   const folder = join(home, 'out/plan')
@@ -67,7 +67,13 @@ describe('the plan of a warm-up', () => {
     expect(first).toMatchObject({
       ...{ name: 'warmup', from: 'model', loss: 'every token but the first', rows: 12, epochs: 1, rowsPerStep: 8 },
       ...{ learningRate: 2e-5, maximumLength: 128, trainedTokens: first.tokens - 12, steps: result.pick.steps },
-      data: { file: 'pick.jsonl', form: 'text', sha256: sha256('pick.jsonl'), size: text('pick.jsonl').length },
+      data: {
+        file: 'pick.jsonl',
+        form: 'text',
+        rows: 12,
+        sha256: sha256('pick.jsonl'),
+        size: text('pick.jsonl').length,
+      },
       sources: [{ path: options.pick.files[0], rows: 12, format: 'question-answer' }],
     })
     expect(second).toMatchObject({
@@ -168,6 +174,18 @@ describe('the plan of a warm-up', () => {
     expect(turns.map(({ trained }: { trained: boolean }) => trained)).toEqual([false, true, false, true])
   })
 
+  it('leaves out rows that the template refuses or that end before a trained token', async () => {
+    const rows = [
+      chat('Hi', 'Hello'),
+      chat('unspeakable', 'No'),
+      chat('so '.repeat(200), 'Yes'),
+      chat('Bye', 'See you'),
+    ]
+    const { lines, plan } = await planned(rows, CHAT_TEMPLATE, { onBadRow: 'skip' })
+    expect(lines('task.jsonl')).toEqual([rows[0], rows[3]])
+    expect(plan.stages[1]).toMatchObject({ rows: 4, trainedRows: 2, data: { rows: 2 } })
+  })
+
   it('takes the pieces of a template for a prompt and its completion', async () => {
     const template = 'Q: {q}\\nA: {a*}'
     const { lines } = await planned(Array(10).fill({ q: 'One', a: 'Two' }), CHAT_TEMPLATE, {
@@ -180,7 +198,7 @@ describe('the plan of a warm-up', () => {
 describe('recipes', () => {
   const stage = (more: Partial<WarmupPlanStage>): WarmupPlanStage => ({
     ...{ name: 'warmup', from: 'model', loss: 'every token but the first', sources: [], epochs: 1 },
-    data: { file: 'pick.jsonl', form: 'text', size: 1, sha256: '' },
+    data: { file: 'pick.jsonl', form: 'text', rows: 1, size: 1, sha256: '' },
     ...{ rows: 1, trainedRows: 1, cutRows: 0, tokens: 1, trainedTokens: 1, rowsPerStep: 13, tokensPerStep: 1 },
     ...{ steps: 1, warmupSteps: 1, learningRate: 1e-7, maximumLength: 512 },
     ...more,
@@ -209,7 +227,7 @@ describe('recipes', () => {
   })
 
   it('leave LLaMA-Factory out of conversations that are not by turns', () => {
-    const data = { file: 'task.jsonl', form: 'messages', alternating: false, size: 1, sha256: '' } as const
+    const data = { file: 'task.jsonl', form: 'messages', alternating: false, rows: 1, size: 1, sha256: '' } as const
     const files = Object.keys(recipes(plan(stage({}), stage({ name: 'task', from: 'warmup', data }))))
     expect(files.filter((name) => name.startsWith('llamafactory') || name === 'dataset_info.json')).toEqual([])
     expect(files).toHaveLength(4)
