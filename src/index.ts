@@ -27,7 +27,7 @@ export { languageModel } from './models/config.ts'
 export type { LanguageModel } from './models/model.ts'
 export { readSafetensors, writeSafetensors } from './models/safetensors.ts'
 export { workerThreads } from './parallel/threads.ts'
-export type { OnEvent, PipelineEvent, StageName, StageProgress } from './pipeline/events.ts'
+export type { OnEvent, PipelineEvent, Section, StageName, StageProgress, Step } from './pipeline/events.ts'
 export { type ExplainOptions, type Explanation, explainRow } from './pipeline/explain.ts'
 export type { SelectContext, SelectOptions } from './pipeline/options.ts'
 export { planSelect } from './pipeline/plan.ts'
@@ -35,6 +35,16 @@ export type { SelectPlan, SelectResult } from './pipeline/result.ts'
 export { type ScoreOptions, type ScoreResult, score } from './pipeline/score.ts'
 export { select } from './pipeline/select.ts'
 export { type TrainOptions, type TrainResult, train } from './pipeline/train.ts'
+export {
+  exportWarmup,
+  type WarmupPlanResult,
+  type WarmupResult,
+  type WarmupStageResult,
+  warmup,
+} from './pipeline/warmup.ts'
+export { estimateWarmup, type StageEstimate, type WarmupEstimate } from './pipeline/warmup-estimate.ts'
+export type { WarmupData, WarmupOptions } from './pipeline/warmup-options.ts'
+export type { WarmupPlan } from './pipeline/warmup-plan.ts'
 export type { ReportData } from './report/data.ts'
 export { buildReport } from './report/report.ts'
 export { readNpy, writeNpy } from './signals/npy.ts'

@@ -46,6 +46,11 @@ export function addReading(add: Add): void {
   const data = 'Reading:'
   add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
   add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
+  addWindow(add, data)
+}
+
+/** How much of a row is read, and what becomes of rows that cannot be. */
+export function addWindow(add: Add, data: string): void {
   add(
     data,
     '--max-length <tokens>',
@@ -80,6 +85,11 @@ export function addTraining(add: Add): void {
   const training = 'Fine-tuning a pretrained model:'
   add(training, '--epochs <n>', 'passes over the rows (default: 3)', wholeNumber(1))
   add(training, '--learning-rate <rate>', 'peak of a cosine schedule (default: 2e-5, with --lora 2e-4)', rate)
+  addPasses(add, training)
+}
+
+/** How steps are computed, and of what. */
+export function addPasses(add: Add, training: string): void {
   add(training, '--batch <rows>', 'rows of a step (default: a hundredth of all, 8 to 128)', wholeNumber(1))
   add(
     training,
@@ -91,7 +101,7 @@ export function addTraining(add: Add): void {
   add(training, '--lora <rank>', 'train low-rank adapters, not the weights (default: the weights)', wholeNumber(1))
 }
 
-function rate(text: string): number {
+export function rate(text: string): number {
   const value = Number(text)
   if (text.trim() === '' || !(value > 0 && value < 1))
     throw new InvalidArgumentError('It takes a number between 0 and 1, such as 2e-5.')

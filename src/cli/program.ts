@@ -19,7 +19,7 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'score', 'train', 'explain', 'methods', 'doctor']
+const commands = ['select', 'score', 'train', 'warmup', 'explain', 'methods', 'doctor']
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -44,6 +44,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
   await addSelect(program, words)
   await addScore(program, words)
   await addTrain(program, words)
+  await addWarmup(program, words)
   addExplain(program)
   addMethods(program)
   addDoctor(program, (ending) => {
@@ -86,4 +87,10 @@ async function addTrain(program: Command, words: readonly string[]): Promise<voi
   const command = program.command('train').summary('fine-tune a model on a file of records')
   if (words.includes('train')) (await import('./train.ts')).defineTrain(command)
   else command.argument('[records...]')
+}
+
+/** Adds `warmup`, whose options are defined where it is asked for. */
+async function addWarmup(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('warmup').summary('fine-tune a model on a pick, then on a task')
+  if (words.includes('warmup')) (await import('./warmup.ts')).defineWarmup(command)
 }

@@ -1,7 +1,7 @@
 /** Draws what a pipeline tells: one redrawn line in a terminal, calm plain lines elsewhere. */
 
 import type { Notice } from '../methods/method.ts'
-import type { PipelineEvent, StageName, StageProgress } from '../pipeline/events.ts'
+import type { PipelineEvent, StageName, StageProgress, Step } from '../pipeline/events.ts'
 import { createMeter, type Meter } from './meter.ts'
 import { bytes, count, duration } from './numbers.ts'
 import { plain, type Terminal, width } from './terminal.ts'
@@ -26,7 +26,7 @@ export interface Progress {
   close(): void
 }
 
-const LABELS: Record<StageName, string> = {
+const LABELS: Record<Step, string> = {
   model: 'open model',
   read: 'read the pool',
   tokenizer: 'train tokenizer',
@@ -54,6 +54,13 @@ const LABELS: Record<StageName, string> = {
   score: 'score',
   train: 'train',
   save: 'save',
+  plan: 'write plan',
+}
+/** `tokenise`; `pick: tokenise` in a run of two sections. */
+function labelOf(stage: StageName): string {
+  if (stage in LABELS) return LABELS[stage as Step]
+  const [section, step] = stage.split('-') as [string, Step]
+  return `${section}: ${step === 'read' ? 'read' : LABELS[step]}`
 }
 const LABEL_WIDTH = Math.max(...Object.values(LABELS).map(width))
 
@@ -145,7 +152,7 @@ export function createProgress(options: ProgressOptions): Progress {
     const at = stages.indexOf(stage)
     return at < 0 ? '' : `${String(at + 1).padStart(String(stages.length).length)}/${stages.length} `
   }
-  const head = (stage: StageName) => `${place(stage)}${LABELS[stage].padEnd(LABEL_WIDTH)}`
+  const head = (stage: StageName) => `${place(stage)}${labelOf(stage).padEnd(LABEL_WIDTH)}`
 
   const clear = () => {
     if (lineShown) terminal.write('\r\u001b[2K')

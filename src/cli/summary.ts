@@ -49,7 +49,11 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
     kept === undefined
       ? ''
       : ` Another --budget${target ? ' or --target' : ''} takes seconds, with an --out of its own: the ${kept} are kept in ${shownPath(result.run)}.`
-  const next = `Next: open the report in a browser, then fine-tune on ${shownPath(result.out.path)}.${again}`
+  const out = shownPath(result.out.path)
+  const then = target
+    ? `warm a model up on the pick before the task: winnow warmup --model <model> --pool-pick ${out} --task <file>`
+    : `fine-tune on ${out}`
+  const next = `Next: open the report in a browser, then ${then}.${again}`
   return `\n${bold(sentence(terminal, `${head}.`).trimEnd())}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
 }
 

@@ -5,7 +5,7 @@ import type { Notice } from '../methods/method.ts'
 import { openRun, type Run } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { runStage, type Stage, type StageResult, type StageWork } from '../runs/stage.ts'
-import type { OnEvent, StageName, StageProgress } from './events.ts'
+import type { OnEvent, Section, StageName, StageProgress, Step } from './events.ts'
 import type { ResolvedModelOptions } from './model-options.ts'
 import type { PipelineContext, ResolvedPoolOptions } from './pool-options.ts'
 import { versions } from './versions.ts'
@@ -19,6 +19,8 @@ export interface Context<O extends BaseOptions = BaseOptions> {
   device: Device
   emit: OnEvent
   signal?: AbortSignal
+  /** Set where a run has data of two kinds: its stages, files and counts are then the section's own. */
+  section?: Section
   notices: Notice[]
   /** Stages run so far, for the result. */
   stages: { name: string; seconds: number; cached: boolean }[]
@@ -50,7 +52,7 @@ export async function openContext<O extends BaseOptions>(
 }
 
 export interface PipelineStage<V extends Json> extends Omit<Stage<V>, 'name' | 'execute'> {
-  name: StageName
+  name: Step
   execute(work: StageWork, progress: (progress: StageProgress) => void): ReturnType<Stage<V>['execute']>
   /** Its start was told already. */
   started?: boolean
@@ -58,9 +60,26 @@ export interface PipelineStage<V extends Json> extends Omit<Stage<V>, 'name' | '
   summary?: (value: V) => string
 }
 
+/** A step's name as the journal and listeners know it. */
+export const stageName = ({ section }: Context, step: Step): StageName =>
+  section === undefined ? step : `${section}-${step}`
+
+/** A file of the run whose name another section would take as well. */
+export const placed = ({ section }: Context, path: string): string =>
+  section === undefined ? path : `${section}/${path}`
+
+/** Counts for the manifest: `rows`, of a section `pickRows`. */
+export const countsOf = ({ section }: Context, counts: Record<string, number>): Record<string, number> =>
+  section === undefined
+    ? counts
+    : Object.fromEntries(
+        Object.entries(counts).map(([name, value]) => [`${section}${name[0].toUpperCase()}${name.slice(1)}`, value]),
+      )
+
 /** Runs a stage or takes it from the run directory, telling the listener either way. */
 export async function perform<V extends Json>(context: Context, definition: PipelineStage<V>): Promise<StageResult<V>> {
-  const { name, summary, execute, started, ...stage } = definition
+  const { name: step, summary, execute, started, ...stage } = definition
+  const name = stageName(context, step)
   context.signal?.throwIfAborted()
   const result = await runStage<V>(context.run, {
     ...stage,
@@ -82,7 +101,9 @@ export async function perform<V extends Json>(context: Context, definition: Pipe
 }
 
 /** Tells the user something, and keeps it for the manifest and the report. */
-export function notify(context: Context, notice: Notice): void {
+export function notify(context: Context, { message, ...rest }: Notice): void {
+  const { section } = context
+  const notice = { message: section === undefined ? message : `${section}: ${message}`, ...rest }
   context.notices.push(notice)
   context.emit({ kind: 'notice', notice })
 }

@@ -6,7 +6,7 @@ import { randomStream, sample } from '../random/philox.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import type { Vectors } from '../similarity/vectors.ts'
-import { type CostSample, sampleCost } from '../transport/cost.ts'
+import { sampleCost } from '../transport/cost.ts'
 import { sinkhorn } from '../transport/sinkhorn.ts'
 import { type Context, perform } from './context.ts'
 import type { Copies } from './copies.ts'
@@ -34,8 +34,10 @@ export type DomainFacts = {
 }
 
 /** Absolute epsilon of a policy. A cost that is the same everywhere has no scale: then a share of the cost itself. */
-export const absoluteEpsilon = (policy: EpsilonPolicy, { mean, deviation }: CostSample): number =>
-  policy === 'auto' ? EPSILON_SHARE * (deviation > 1e-6 * mean ? deviation : mean) || 1e-3 : policy
+export const absoluteEpsilon = (
+  policy: EpsilonPolicy,
+  { mean, deviation }: { mean: number; deviation: number },
+): number => (policy === 'auto' ? EPSILON_SHARE * (deviation > 1e-6 * mean ? deviation : mean) || 1e-3 : policy)
 
 /** Rows [0, n) of which at most `most` are drawn, ascending. */
 export function drawRows(rows: Uint32Array, most: number, seed: number, purpose: string, id = 0): Uint32Array {

@@ -2,7 +2,10 @@
 
 import type { Notice } from '../methods/method.ts'
 
-export type StageName =
+/** Which of its data a stage works on, in a run that has two. */
+export type Section = 'pick' | 'task'
+
+export type Step =
   | 'model'
   | 'read'
   | 'tokenizer'
@@ -30,6 +33,10 @@ export type StageName =
   | 'score'
   | 'train'
   | 'save'
+  | 'plan'
+
+/** A step, or a step of one section: `tokens`, `pick-tokens`. */
+export type StageName = Step | `${Section}-${Step}`
 
 export interface StageProgress {
   /** Share of the stage that is done, in [0, 1]. */

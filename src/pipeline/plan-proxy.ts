@@ -4,7 +4,7 @@ import type { Device } from '../engine/session.ts'
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
-import { planBatches } from '../training/batches.ts'
+import { type BatchPlan, planBatches } from '../training/batches.ts'
 import { collate } from '../training/collate.ts'
 import { activationBytes } from '../training/memory.ts'
 import type { TokenRows } from '../training/rows.ts'
@@ -23,46 +23,31 @@ export async function planProxy(
 ) {
   const proxy = proxyFor({ rows: counted, vocabularySize: counted.vocabularySize, options, pretrained })
   const { recipe } = proxy
-  const { maxLength, tokensPerBatch, epochs } = recipe
+  const { maxLength, epochs } = recipe
   const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
   const plan = planTrajectories(counted, recipe, checkpoints, options.seed, trainOn)
   const trainer = await startTrainer(proxy, device, options)
   try {
     const density = counted.trained / counted.tokens
-    const flopsOf = (planned: ReturnType<typeof planBatches>) =>
-      planned.batches.reduce(
-        (total, { rows, length }) => {
-          const { train, score } = trainer.flops({
-            rows: rows.length,
-            length,
-            labels: Math.round(rows.length * length * density),
-          })
-          return { train: total.train + train, score: total.score + score }
-        },
-        { train: 0, score: 0 },
-      )
-    const epoch = flopsOf(
-      planBatches(counted.lengths, {
-        tokensPerBatch,
-        maxLength,
-        rows: trainOn,
-        shuffle: { seed: options.seed, epoch: 0 },
-      }),
-    )
-    const pass = flopsOf(planBatches(counted.lengths, { tokensPerBatch: scoringTokens(recipe), maxLength }))
+    const epoch = epochFlops(trainer, counted, proxy, { trainOn, seed: options.seed })
+    const scoring = planBatches(counted.lengths, { tokensPerBatch: scoringTokens(recipe), maxLength })
+    const pass = flopsOf(trainer, scoring, density).score
     const recorded = plan.checkpointSteps.length
     const flops = {
-      training: epochs * epoch.train,
-      scoring: recorded * pass.score,
-      total: epochs * epoch.train + recorded * pass.score,
+      training: epochs * epoch,
+      scoring: recorded * pass,
+      total: epochs * epoch + recorded * pass,
     }
-    const rate = await calibrate(trainer, counted, proxy, density)
+    const rate = {
+      train: await calibrate(trainer, counted, proxy, 'train'),
+      score: await calibrate(trainer, counted, proxy, 'score'),
+    }
     const parameters = countParameters(proxy.model.parameters)
     const trained = countParameters(trainer.parameters)
     return {
       hiddenSize: proxy.model.hiddenSize,
       /** Of one pass over the pool without gradients. */
-      passSeconds: pass.score / rate.score,
+      passSeconds: pass / rate.score,
       facts: {
         name: options.proxy,
         parameters,
@@ -85,8 +70,35 @@ export async function planProxy(
   }
 }
 
+/** FLOPs of batches in training and in scoring; `density`: share of tokens that carry loss. */
+function flopsOf(trainer: Trainer, { batches }: BatchPlan, density: number): { train: number; score: number } {
+  let [train, score] = [0, 0]
+  for (const { rows, length } of batches) {
+    const labels = Math.round(rows.length * length * density)
+    const flops = trainer.flops({ rows: rows.length, length, labels })
+    train += flops.train
+    score += flops.score
+  }
+  return { train, score }
+}
+
+/** FLOPs of one pass of training over these rows. */
+export function epochFlops(
+  trainer: Trainer,
+  counted: Counted,
+  { recipe: { tokensPerBatch, maxLength } }: TrainedProxy,
+  { trainOn, seed }: { trainOn: Uint32Array; seed: number },
+): number {
+  const shuffle = { seed, epoch: 0 }
+  const planned = planBatches(counted.lengths, { tokensPerBatch, maxLength, rows: trainOn, shuffle })
+  return flopsOf(trainer, planned, counted.trained / counted.tokens).train
+}
+
 /** Weight, gradient and two moments of a trained parameter, 4 bytes each; a frozen weight; what a pass keeps for going back. */
-function trainingBytes({ model, choices, recipe }: TrainedProxy, of: { trained: number; density: number }): number {
+export function trainingBytes(
+  { model, choices, recipe }: TrainedProxy,
+  of: { trained: number; density: number },
+): number {
   const { maxLength, tokensPerBatch, microBatch = tokensPerBatch } = recipe
   const rows = Math.max(1, Math.round(Math.min(tokensPerBatch, microBatch) / maxLength))
   const labels = Math.ceil(of.density * rows * maxLength)
@@ -94,29 +106,31 @@ function trainingBytes({ model, choices, recipe }: TrainedProxy, of: { trained: 
   return 16 * of.trained + 4 * frozen + activationBytes(model, choices, { rows, length: maxLength, labels })
 }
 
-/** FLOPs a second in training and scoring, from a few steps at the pool's mean length after one to warm up. */
-async function calibrate(trainer: Trainer, counted: Counted, { model, recipe }: TrainedProxy, density: number) {
-  const length = Math.max(2, Math.min(recipe.maxLength, Math.round(counted.tokens / counted.count))) - 1
-  const measure = async (kind: 'train' | 'score', tokensPerBatch: number) => {
-    const rows = Math.max(1, Math.floor(tokensPerBatch / length))
-    const pool = calibrationRows(rows, length, density, model.vocabularySize)
-    const all = { rows: Uint32Array.from(pool.lengths.keys()), length: length + 1 }
-    const batch = collate(pool, all, length + 1, kind === 'train' ? trainer.padding : trainer.scorer.padding)
-    const flops = trainer.flops({ rows: batch.shape[0], length, labels: batch.positions.length })[kind]
-    const step = () => (kind === 'train' ? trainer.train(batch, 0) : trainer.scorer.score(batch))
+/** FLOPs a second in training or scoring, from a few steps at the pool's mean length after one to warm up. */
+export async function calibrate(
+  trainer: Trainer,
+  counted: Counted,
+  { model, recipe }: TrainedProxy,
+  kind: 'train' | 'score',
+): Promise<number> {
+  const density = counted.trained / counted.tokens
+  const { maxLength, tokensPerBatch, microBatch = Number.POSITIVE_INFINITY } = recipe
+  const length = Math.max(2, Math.min(maxLength, Math.round(counted.tokens / counted.count))) - 1
+  const tokens = kind === 'train' ? Math.min(tokensPerBatch, microBatch) : scoringTokens(recipe)
+  const rows = Math.max(1, Math.floor(tokens / length))
+  const pool = calibrationRows(rows, length, density, model.vocabularySize)
+  const all = { rows: Uint32Array.from(pool.lengths.keys()), length: length + 1 }
+  const batch = collate(pool, all, length + 1, kind === 'train' ? trainer.padding : trainer.scorer.padding)
+  const flops = trainer.flops({ rows: batch.shape[0], length, labels: batch.positions.length })[kind]
+  const step = () => (kind === 'train' ? trainer.train(batch, 0) : trainer.scorer.score(batch))
+  await step()
+  const started = performance.now()
+  let steps = 0
+  do {
     await step()
-    const started = performance.now()
-    let steps = 0
-    do {
-      await step()
-      steps++
-    } while (steps < 3 || performance.now() - started < 1000)
-    return (steps * flops * 1000) / (performance.now() - started)
-  }
-  return {
-    train: await measure('train', Math.min(recipe.tokensPerBatch, recipe.microBatch ?? Number.POSITIVE_INFINITY)),
-    score: await measure('score', scoringTokens(recipe)),
-  }
+    steps++
+  } while (steps < 3 || performance.now() - started < 1000)
+  return (steps * flops * 1000) / (performance.now() - started)
 }
 
 /** Rows of random tokens whose last `density` share is trained on. A row's last token is predicted, never read. */

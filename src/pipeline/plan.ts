@@ -117,7 +117,8 @@ export interface Counted extends TokenRows {
   secondsForPool: number
 }
 
-async function countTokens(
+/** Lengths and labels of all rows, tokenised; of a large pool those of every k-th row, repeated. */
+export async function countTokens(
   dataset: Dataset,
   rows: number,
   textBytes: number,

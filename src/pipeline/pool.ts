@@ -14,7 +14,7 @@ import { loadTokenizer } from '../tokenizer/load.ts'
 import { createTokenStore, openTokenStore, type TokenStore } from '../tokenizer/store.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type TrainedTokenizer, tokenizerTrainer } from '../tokenizer/train.ts'
-import { type Context, notify, perform } from './context.ts'
+import { type Context, countsOf, notify, perform, placed, stageName } from './context.ts'
 
 /** Text that the nano tokenizer is trained on, at most. */
 export const TOKENIZER_BYTES = 2 ** 26
@@ -46,12 +46,13 @@ export interface Pool {
 export async function readPool(context: Context, dataset: Dataset): Promise<Pool> {
   const { options } = context
   const hashes: Record<string, string> = {}
-  context.emit({ kind: 'stage-start', stage: 'read', resumedParts: 0 })
+  const stage = stageName(context, 'read')
+  context.emit({ kind: 'stage-start', stage, resumedParts: 0 })
   const bytesTotal = dataset.inputs.reduce((total, input) => total + input.bytes, 0)
   let hashed = 0
   for (const [i, { path, kind, bytes }] of dataset.inputs.entries()) {
     const progress = { fraction: 0, detail: `hashing ${path}`, done: hashed, unit: 'bytes' as const }
-    context.emit({ kind: 'stage-progress', stage: 'read', progress })
+    context.emit({ kind: 'stage-progress', stage, progress })
     // The kind counts too: the same bytes are other rows as .csv than as .jsonl.
     hashes[`input ${i} (${kind})`] = (await hashFile(path)).sha256
     hashed += bytes
@@ -81,8 +82,10 @@ export async function readPool(context: Context, dataset: Dataset): Promise<Pool
       if (sources.some((source) => source !== undefined)) {
         const source = categories('source', sources, rows)
         labels = source.labels as string[]
-        outputs.push(await work.write('signals/source.npy', writeNpy({ shape: [rows], data: source.data })))
-        outputs.push(await work.write('signals/source.json', JSON.stringify(labels)))
+        outputs.push(
+          await work.write(placed(context, 'signals/source.npy'), writeNpy({ shape: [rows], data: source.data })),
+        )
+        outputs.push(await work.write(placed(context, 'signals/source.json'), JSON.stringify(labels)))
       }
       const facts: PoolFacts = {
         rows,
@@ -104,13 +107,18 @@ export async function readPool(context: Context, dataset: Dataset): Promise<Pool
   })
   const facts = result.value as unknown as PoolFacts
   await context.run.update({
-    inputs: dataset.inputs.map(({ path, bytes }, i) => ({
-      path,
-      size: bytes,
-      sha256: Object.values(hashes)[i],
-      rows: facts.inputRows[i],
-    })),
-    counts: { rows: facts.rows, textBytes: facts.textBytes, badRows: facts.badCount, duplicates: facts.duplicates },
+    inputs: [
+      ...context.run.manifest.inputs,
+      ...dataset.inputs.map(({ path, bytes }, i) => ({
+        path,
+        size: bytes,
+        sha256: Object.values(hashes)[i],
+        rows: facts.inputRows[i],
+      })),
+    ],
+    counts: countsOf(context, {
+      ...{ rows: facts.rows, textBytes: facts.textBytes, badRows: facts.badCount, duplicates: facts.duplicates },
+    }),
   })
   tellAboutRows(context, dataset, facts)
   const source = facts.sources === 0 ? undefined : await readSource(context, facts.rows)
@@ -142,9 +150,10 @@ function tellAboutRows(context: Context, dataset: Dataset, { badCount, bad, dupl
     })
 }
 
-async function readSource({ run }: Context, rows: number): Promise<Signal> {
-  const { data } = readNpy(await readFile(run.path('signals/source.npy')))
-  const labels = JSON.parse(await readFile(run.path('signals/source.json'), 'utf8')) as string[]
+async function readSource(context: Context, rows: number): Promise<Signal> {
+  const file = (name: string) => context.run.path(placed(context, `signals/source.${name}`))
+  const { data } = readNpy(await readFile(file('npy')))
+  const labels = JSON.parse(await readFile(file('json'), 'utf8')) as string[]
   return signal('source', data, { rows, labels })
 }
 
@@ -166,13 +175,14 @@ export async function tokenisePool(
     ? { tokenizer: pretrained.tokenizer, hash: pretrained.tokenizer.hash }
     : await trainedTokenizer(context, dataset, pool)
   const { rows } = pool.facts
+  const file = placed(context, 'tokens.bin')
   const result = await perform<Json>(context, {
     name: 'tokens',
     version: 2,
     inputs: { pool: pool.hash, tokenizer: hash },
     options: {},
     async execute(work, progress) {
-      using writer = createTokenStore(work.path('tokens.bin'), { tokenizerHash: tokenizer.hash })
+      using writer = createTokenStore(work.path(file), { tokenizerHash: tokenizer.hash })
       const encode = recordEncoder(tokenizer, context.options.onBadRow)
       for await (const { records } of dataset.batches({ signal: context.signal })) {
         for (const record of records) writer.append(encode.tokens(record))
@@ -185,7 +195,7 @@ export async function tokenisePool(
         refused: encode.refused.slice(0, SHOWN),
       }
       if (encode.refused.length > 0) value.refusedCount = encode.refused.length
-      return { outputs: [await work.record('tokens.bin')], value: JSON.parse(JSON.stringify(value)) as Json }
+      return { outputs: [await work.record(file)], value: JSON.parse(JSON.stringify(value)) as Json }
     },
     summary: (value) => {
       const { tokens, labels } = value as unknown as TokenFacts
@@ -194,7 +204,7 @@ export async function tokenisePool(
   })
   const { tokens, labels, refused, refusedCount = 0 } = result.value as unknown as TokenFacts
   await context.run.update({
-    counts: { tokens, labels, vocabulary: tokenizer.vocabularySize, refusedRows: refusedCount },
+    counts: countsOf(context, { tokens, labels, vocabulary: tokenizer.vocabularySize, refusedRows: refusedCount }),
   })
   if (refusedCount > 0)
     notify(context, {
@@ -202,7 +212,7 @@ export async function tokenisePool(
       message: `${refusedCount === 1 ? 'the model cannot write a row, which has no tokens and takes no part' : `the model cannot write ${refusedCount} rows, which have no tokens and take no part; the first`}: ${formatFault(refused[0]).replace(/\.$/, '')}`,
       rows: refusedCount,
     })
-  const store = openTokenStore(context.run.path('tokens.bin'))
+  const store = openTokenStore(context.run.path(file))
   return { tokenizer, store, hash: result.hash, [Symbol.dispose]: () => store[Symbol.dispose]() }
 }
 

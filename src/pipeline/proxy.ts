@@ -56,7 +56,13 @@ interface ProxyOf {
   /** Of the tokenizer that gave the rows. */
   vocabularySize: number
   options: { maxLength: number; training: ResolvedTrainingOptions }
-  pretrained?: Pretrained
+  pretrained?: BaseModel
+}
+
+/** What a pretrained model's training begins from. */
+export interface BaseModel extends Pick<Pretrained, 'name' | 'model' | 'hash' | 'weights'> {
+  /** Adapters of an earlier stage, with which low-rank training goes on. Default: new ones. */
+  adapters?(): Promise<TensorMap>
 }
 
 /** The model that is trained on these rows: the pretrained one, or nano. */
@@ -92,13 +98,13 @@ function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number)
  * with 3 % warm-up, gradients clipped at 1. Source: the authors' code, Yang et al. 2024, arXiv 2403.07384.
  */
 function pretrainedProxy(
-  { name, model, hash, weights }: Pretrained,
+  { name, model, hash, weights, adapters }: BaseModel,
   rows: CountedRows,
   maxLength: number,
   training: ResolvedTrainingOptions,
 ): TrainedProxy {
   const lora = training.lora === undefined ? undefined : { rank: training.lora }
-  const batch = training.batch ?? Math.min(128, Math.max(8, Math.round(rows.count / 100)))
+  const batch = rowsPerStep(training, rows.count)
   const cut = rows.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
   const tokensPerBatch = Math.max(maxLength, Math.ceil((batch * cut) / Math.max(1, rows.count)))
   const choices: GraphChoices = { maxLength, lora, recompute: training.recompute }
@@ -127,11 +133,15 @@ function pretrainedProxy(
     identity: { proxy: hash, recipe, optimiser, choices } as unknown as Json,
     async start(seed, resumed) {
       if (lora === undefined) return { state: resumed ?? startingState(await weights()) }
-      const adapters = () => startingState(initialParameters(trainedParameters(model, lora), seed))
-      return { state: resumed ?? adapters(), frozen: await weights() }
+      const initial = async () => (await adapters?.()) ?? initialParameters(trainedParameters(model, lora), seed)
+      return { state: resumed ?? startingState(await initial()), frozen: await weights() }
     },
   }
 }
+
+/** Rows of an optimiser step on average: as asked, or a hundredth of all, between 8 and 128. */
+export const rowsPerStep = ({ batch }: ResolvedTrainingOptions, rows: number): number =>
+  batch ?? Math.min(128, Math.max(8, Math.round(rows / 100)))
 
 /** Tokens of a pass whose activations keep within ACTIVATIONS, at the rows' own mean share of labels. */
 function fittingTokens(model: LanguageModel, choices: GraphChoices, rows: CountedRows, maxLength: number): number {

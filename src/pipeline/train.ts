@@ -1,20 +1,13 @@
 /** `train`: fine-tunes a model on a file and saves it in the Hugging Face layout. */
 
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { openDataset } from '../dataset/dataset.ts'
-import { checkDirectory } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
-import { writeModelDirectory } from '../hub/saving.ts'
-import { openSafetensors } from '../hub/weights.ts'
 import type { Notice } from '../methods/method.ts'
 import type { SavedFormat } from '../models/float-formats.ts'
 import { isRun } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { planTrajectories, trainableRows } from '../training/trajectories.ts'
-import { type SavedAdapters, saveAdapters } from './adapters.ts'
 import { type Context, openContext } from './context.ts'
-import { isOwnRun } from './earlier-run.ts'
 import {
   type ModelOptions,
   type ResolvedModelOptions,
@@ -24,6 +17,7 @@ import {
   type TrainingOptions,
   wholeNumber,
 } from './model-options.ts'
+import { checkModelOutput } from './model-output.ts'
 import { readPool, type Tokens, tokenisePool } from './pool.ts'
 import {
   type PipelineContext,
@@ -34,7 +28,7 @@ import {
 } from './pool-options.ts'
 import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
 import { proxyFor, type TrainedProxy } from './proxy.ts'
-import { isFile } from './selection.ts'
+import { type SavedModel, saveModel } from './saved-model.ts'
 import { type TrainedFacts, trainModel } from './training-stage.ts'
 import { nothingToTrain } from './trajectories.ts'
 
@@ -90,12 +84,12 @@ export async function train(asked: TrainOptions, pipeline: PipelineContext): Pro
   const resolved = resolveTrainOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
   // Before anything is downloaded, where it can be known.
-  if (!(await isRun(resolved.run))) await checkOut(resolved)
+  if (!(await isRun(resolved.run))) await checkModelOutput(resolved)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
   const { training, maxLengthAsked: _, ...rest } = options
   const config = JSON.parse(JSON.stringify({ ...rest, ...training })) as Record<string, Json>
-  await checkOut(options, { config, pretrained })
+  await checkModelOutput(options, { config, pretrained })
   const context = await openContext(options, config, pipeline)
   await using run = context.run
   try {
@@ -110,7 +104,10 @@ export async function train(asked: TrainOptions, pipeline: PipelineContext): Pro
     if (trainOn.length === 0) throw nothingToTrain(options.maxLength, store.count)
     const plan = planTrajectories(store, proxy.recipe, options.checkpoints, options.seed, trainOn)
     const trained = await trainModel(context, { tokens, proxy, trainOn, plan })
-    const saved = await save(context, { proxy, pretrained, tokens, state: run.path(trained.state) })
+    const saved = await saveModel(context, {
+      ...{ directory: options.out, dtype: options.saveAs, state: run.path(trained.state) },
+      ...{ proxy, pretrained, tokenizer: tokens.tokenizer },
+    })
     await run.update({
       status: 'done',
       counts: { steps: plan.steps },
@@ -132,7 +129,7 @@ interface Finished {
   pretrained?: Pretrained
   plan: ReturnType<typeof planTrajectories>
   trained: { facts: TrainedFacts; curve: string }
-  saved: Saved
+  saved: SavedModel
   trainOn: Uint32Array
   started: number
 }
@@ -189,84 +186,4 @@ export function resolveTrainOptions(options: TrainOptions): ResolvedTrainOptions
     saveAs: options.saveAs ?? 'F32',
     training: resolveTrainingOptions(options, model.proxy),
   }
-}
-
-interface OutputOf {
-  config: Record<string, Json>
-  pretrained?: Pretrained
-}
-
-/** A model that stands at `out` is replaced only where asked to, or by the run that saved it; the one that is read, never. */
-async function checkOut({ out, overwrite, run }: ResolvedTrainOptions, known?: OutputOf): Promise<void> {
-  await checkDirectory(out)
-  const base = known?.pretrained?.files.directory
-  if (base !== undefined && (await isSame(base, out)))
-    throw new WinnowError('usage', {
-      code: 'output-is-input',
-      message: 'the tuned model would replace the model that is read',
-      path: '--out',
-      file: out,
-      hint: 'Name another --out.',
-    })
-  if (overwrite || !(await isFile(join(out, 'config.json')))) return
-  if (known !== undefined && (await isOwnRun(run, known.config, { output: out }))) return
-  throw new WinnowError('input', {
-    code: 'output-exists',
-    message: 'a model is there already, and is left as it is',
-    path: '--out',
-    file: out,
-    hint: 'Name another --out, or say --overwrite.',
-  })
-}
-
-async function isSame(one: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([one, other].map((path) => stat(path).catch(() => undefined)))
-  return a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev
-}
-
-interface Saved {
-  bytes: number
-  files: string[]
-  adapters?: string
-}
-
-interface Saving {
-  proxy: TrainedProxy
-  pretrained?: Pretrained
-  tokens: Tokens
-  /** safetensors file with what was trained. */
-  state: string
-}
-
-async function save(
-  context: Context<ResolvedTrainOptions>,
-  { proxy, pretrained, tokens, state }: Saving,
-): Promise<Saved> {
-  const { options } = context
-  const started = performance.now()
-  context.emit({ kind: 'stage-start', stage: 'save', resumedParts: 0 })
-  await using trained = await openSafetensors(state)
-  const { lora } = proxy.choices
-  const adapters: SavedAdapters | undefined =
-    lora && pretrained && (await saveAdapters(join(options.out, 'adapter'), { proxy, pretrained, trained, lora }))
-  const tensors = proxy.model.parameters.map(({ name, shape }) => {
-    const data = adapters ? () => adapters.merged(name) : () => trained.read(name)
-    return [name, { shape, data }] as const
-  })
-  const files = pretrained?.files
-  const written = await writeModelDirectory(options.out, {
-    config: { ...proxy.model.config },
-    tensors,
-    tokenizerJson: files?.tokenizerJson ?? tokens.tokenizer.toJSON(),
-    tokenizerConfig: files?.tokenizerConfig,
-    generationConfig: files?.generationConfig,
-    specialTokensMap: files?.specialTokensMap,
-    chatTemplates: files?.chatTemplates,
-    dtype: options.saveAs,
-  })
-  const bytes = Object.values(written).reduce((total, { size }) => total + size, 0)
-  const seconds = (performance.now() - started) / 1000
-  context.stages.push({ name: 'save', seconds, cached: false })
-  context.emit({ kind: 'stage-end', stage: 'save', cached: false, seconds, summary: `${options.out}` })
-  return { bytes, files: Object.keys(written), adapters: adapters?.directory }
 }

@@ -32,11 +32,14 @@ interface Training {
 /** A step as the curve keeps it. */
 type CurvePoint = { step: number; rate: number; loss: number; tokens: number }
 
-/** Runs the stage. `state`: what was trained, a safetensors file of the run; `curve`: the loss of every step, JSON Lines. */
+/**
+ * Runs the stage. `state`: what was trained, a safetensors file of the run; `curve`: the loss of every step, JSON Lines; `hash`: of both, for
+ * what goes on from there.
+ */
 export async function trainModel(
   context: Context,
   { tokens, proxy, trainOn, plan }: Training,
-): Promise<{ facts: TrainedFacts; state: string; curve: string }> {
+): Promise<{ facts: TrainedFacts; state: string; curve: string; hash: string }> {
   const { options, device, run } = context
   const { store } = tokens
   const { recipe } = proxy
@@ -96,7 +99,9 @@ export async function trainModel(
           curve.push(...fresh)
           fresh = []
         }
-        const lines = curve.map((point) => `${JSON.stringify(point)}\n`).join('')
+        // Points from the journal have their members in another order.
+        const line = ({ step, rate, loss, tokens }: CurvePoint) => `${JSON.stringify({ step, rate, loss, tokens })}\n`
+        const lines = curve.map(line).join('')
         const outputs: OutputRecord[] = [
           ...replaced.filter(({ path }) => !path.includes('.optimiser.')),
           await work.write(`training/${work.key.slice(0, 12)}/loss.jsonl`, lines),
@@ -124,5 +129,6 @@ export async function trainModel(
     facts: result.value as unknown as TrainedFacts,
     state: checkpointFiles(result.key, last).model,
     curve: `training/${result.key.slice(0, 12)}/loss.jsonl`,
+    hash: result.hash,
   }
 }

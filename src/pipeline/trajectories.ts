@@ -236,10 +236,10 @@ export function poolNll(nll: Float32Array, labels: Uint32Array): number {
   return total / count
 }
 
-export function nothingToTrain(maxLength: number, rows: number): WinnowError {
+export function nothingToTrain(maxLength: number, rows: number, what = 'pool'): WinnowError {
   return new WinnowError('input', {
     code: 'nothing-to-train',
-    message: `no row of the pool has a trained token within ${maxLength} tokens`,
+    message: `no row of the ${what} has a trained token within ${maxLength} tokens`,
     path: '--max-length',
     found: `${rows} rows`,
     expected: 'prompts shorter than the window',

@@ -14,7 +14,7 @@ describe('help', () => {
     await expect(stdout).toMatchFileSnapshot(fixture('select-help.txt'))
   })
 
-  it.each(['score', 'train'])('of %s has every option', async (command) => {
+  it.each(['score', 'train', 'warmup'])('of %s has every option', async (command) => {
     const { code, stdout } = await winnow([command, '--help'])
     expect(code).toBe(0)
     await expect(stdout).toMatchFileSnapshot(fixture(`${command}-help.txt`))

@@ -6,6 +6,7 @@ import type { PipelineContext } from '../../src/pipeline/pool-options.ts'
 import { score } from '../../src/pipeline/score.ts'
 import { select } from '../../src/pipeline/select.ts'
 import { train } from '../../src/pipeline/train.ts'
+import { warmup } from '../../src/pipeline/warmup.ts'
 
 const [command, asked, stopping] = process.argv.slice(2)
 const options = JSON.parse(asked)
@@ -30,4 +31,7 @@ const context: PipelineContext = {
     if (++seen === stop.count) process.kill(process.pid, 'SIGKILL')
   },
 }
-await (command === 'select' ? select : command === 'score' ? score : train)(options, context)
+const commands: Record<string, (options: never, context: PipelineContext) => Promise<unknown>> = {
+  ...{ select, score, train, warmup },
+}
+await commands[command](options as never, context)

@@ -1,0 +1,64 @@
+/** The step that saves what was trained in the Hugging Face layout, with adapters beside it. */
+
+import { join } from 'node:path'
+import { writeModelDirectory } from '../hub/saving.ts'
+import { openSafetensors } from '../hub/weights.ts'
+import type { SavedFormat } from '../models/float-formats.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type SavedAdapters, saveAdapters } from './adapters.ts'
+import { type Context, stageName } from './context.ts'
+import type { Pretrained } from './pretrained.ts'
+import type { TrainedProxy } from './proxy.ts'
+
+export interface SavedModel {
+  bytes: number
+  files: string[]
+  /** Directory of the adapters in PEFT's layout. */
+  adapters?: string
+}
+
+interface Saving {
+  directory: string
+  /** What the weights are saved in. */
+  dtype: SavedFormat
+  /** safetensors file with what was trained. */
+  state: string
+  proxy: TrainedProxy
+  /** The model whose files go with the weights; nano has none. */
+  pretrained?: Pretrained
+  tokenizer: Tokenizer
+}
+
+/** Writes the model directory, and with adapters `adapter/` in it. A kill leaves what stood there, or no model. */
+export async function saveModel(
+  context: Context,
+  { directory, dtype, state, proxy, pretrained, tokenizer }: Saving,
+): Promise<SavedModel> {
+  const started = performance.now()
+  const stage = stageName(context, 'save')
+  context.emit({ kind: 'stage-start', stage, resumedParts: 0 })
+  await using trained = await openSafetensors(state)
+  const { lora } = proxy.choices
+  const adapters: SavedAdapters | undefined =
+    lora && pretrained && (await saveAdapters(join(directory, 'adapter'), { proxy, pretrained, trained, lora }))
+  const tensors = proxy.model.parameters.map(({ name, shape }) => {
+    const data = adapters ? () => adapters.merged(name) : () => trained.read(name)
+    return [name, { shape, data }] as const
+  })
+  const files = pretrained?.files
+  const written = await writeModelDirectory(directory, {
+    config: { ...proxy.model.config },
+    tensors,
+    tokenizerJson: files?.tokenizerJson ?? tokenizer.toJSON(),
+    tokenizerConfig: files?.tokenizerConfig,
+    generationConfig: files?.generationConfig,
+    specialTokensMap: files?.specialTokensMap,
+    chatTemplates: files?.chatTemplates,
+    dtype,
+  })
+  const bytes = Object.values(written).reduce((total, { size }) => total + size, 0)
+  const seconds = (performance.now() - started) / 1000
+  context.stages.push({ name: stage, seconds, cached: false })
+  context.emit({ kind: 'stage-end', stage, cached: false, seconds, summary: directory })
+  return { bytes, files: Object.keys(written), adapters: adapters?.directory }
+}
