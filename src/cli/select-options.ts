@@ -41,7 +41,11 @@ export function addSelectOptions(command: Command): void {
   const add = adder(command)
   const what = 'What to select:'
   add(what, '-b, --budget <amount>', '30% (of the rows), 5000 (rows), 500ktok or 2Mtok (training tokens)')
-  add(what, `-m, --method <${methods.map(({ name }) => name).join('|')}>`, 'see `winnow methods` (default: s2l)')
+  add(
+    what,
+    '-m, --method <name>',
+    `${methods.map(({ name }) => name).join(', ')}; see \`winnow methods\` (default: s2l)`,
+  )
   add(what, '--seed <n>', 'of every random choice (default: 0)', wholeNumber(0))
   addReading(add)
   addTarget(add)

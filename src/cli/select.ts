@@ -11,7 +11,7 @@ import { commandLine, finish, work } from './work.ts'
 
 const DESCRIPTION = `Picks the records of a pool worth fine-tuning a language model on, and writes them to a file of their own.
 
-A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (all but Parquet also .gz or .zst). Nothing is sent anywhere, and nothing is downloaded but a model that --proxy names. A killed or stopped run goes on where it stopped when the same command is given again.`
+A pool is one or more files or globs: JSONL, JSON, CSV or Parquet (all but Parquet also .gz or .zst). Nothing is sent anywhere, and nothing is downloaded but models that --proxy and --embedding name. A killed or stopped run goes on where it stopped when the same command is given again.`
 
 const EXAMPLES = `${endings('the selected records')}
 Examples:

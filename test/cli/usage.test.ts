@@ -75,7 +75,22 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
       ["'tpu' is invalid", 'auto, cpu, webgpu'],
     ],
     ['a seed that is no number', ['select', 'p.jsonl', '-b', '3', '--seed', '-1'], ['whole number of at least 0']],
-    ['an unknown method', ['select', 'p.jsonl', '-b', '3', '-m', 's2k'], ['found     s2k', 'expected  s2l, random']],
+    [
+      'an unknown method',
+      ['select', 'p.jsonl', '-b', '3', '-m', 's2k'],
+      ['found     s2k', 'expected  s2l, got-d, dsir, tapt-knn, dapt, all-domains, random'],
+    ],
+    [
+      'a method that picks toward a target, without one',
+      ['select', 'p.jsonl', '-b', '3', '-m', 'dsir'],
+      ['the method dsir picks toward a target', 'at        --target', '--method dsir --target task.jsonl'],
+    ],
+    [
+      'vectors of the pool alone',
+      ['select', 'p.jsonl', '-b', '3', '-m', 'got-d', '-t', 't.jsonl', '--signal', 'embeddings=p.npy'],
+      ['must come from one model', 'only embeddings=p.npy'],
+    ],
+    ['a pooling that is none', ['select', 'p.jsonl', '-b', '3', '--pooling', 'median'], ['--pooling', 'weighted-mean']],
     [
       "another method's option",
       ['select', 'p.jsonl', '-b', '3', '-m', 'random', '--clusters', '3'],
