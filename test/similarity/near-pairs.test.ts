@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { workerThreads } from '../../src/parallel/threads.ts'
 import { keepDistinct } from '../../src/similarity/near-pairs.ts'
 import { NO_ROW } from '../../src/similarity/neighbours.ts'
 import { referenceDistinct } from '../../src/similarity/reference.ts'
+import { gatheredThreads } from '../parallel/gathered.ts'
 import { clustered, lattice, vectorsOf } from './vectors.ts'
 
 describe('the near-duplicate filter', () => {
@@ -69,7 +69,7 @@ describe('the near-duplicate filter', () => {
     expect(alone).toEqual(truth)
     for (const threads of [2, 3]) {
       const wide = clustered(3000, 160, { clusters: 400, spread: 0.3 })
-      const filtered = await keepDistinct(wide, { threshold: 0.9, parallel: workerThreads(threads) })
+      const filtered = await keepDistinct(wide, { threshold: 0.9, parallel: gatheredThreads(threads) })
       expect(filtered).toEqual(await keepDistinct(wide, { threshold: 0.9 }))
       expect(filtered.kept.length).toBeLessThan(3000)
     }

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { workerThreads } from '../../src/parallel/threads.ts'
 import { randomStream, shuffle } from '../../src/random/philox.ts'
 import { type NeighbourOptions, type Neighbours, NO_ROW, openNeighbours } from '../../src/similarity/neighbours.ts'
 import { referenceNeighbours } from '../../src/similarity/reference.ts'
 import type { Vectors } from '../../src/similarity/vectors.ts'
+import { gatheredThreads } from '../parallel/gathered.ts'
 import { clustered, lattice, vectorsOf } from './vectors.ts'
 
 /** Adds the candidates in blocks of `size`, in the order of `blocks` if given. */
@@ -78,7 +78,7 @@ describe('the neighbour search', () => {
     const [queries, candidates] = [clustered(300, 64, { seed: 1 }), clustered(6000, 64, { seed: 2 })]
     const alone = await nearest(queries, candidates, { k: 12 }, { size: 1500 })
     for (const threads of [2, 3])
-      expect(await nearest(queries, candidates, { k: 12, parallel: workerThreads(threads) }, { size: 1500 })).toEqual(
+      expect(await nearest(queries, candidates, { k: 12, parallel: gatheredThreads(threads) }, { size: 1500 })).toEqual(
         alone,
       )
   })
