@@ -43,6 +43,7 @@ export async function iterate(
   const { m, epsilon, stored } = layout
   const f = start.slice()
   let absorb = true
+  let targetError = 0
   let checked: Float64Array | undefined
 
   for (let iteration = 1; ; iteration++) {
@@ -52,7 +53,10 @@ export async function iterate(
       absorbTargets(problem, targetWeights, f)
       await problem.run({ do: 'absorb', rows, relaxation, first: iteration === 1 })
     } else await problem.run({ do: 'iterate', rows, relaxation })
-    const marginalError = views.errors.subarray(0, Math.ceil(rows / layout.blockRows)).reduce((a, b) => a + b, 0)
+    const blocks = Math.ceil(rows / layout.blockRows)
+    let marginalError = views.errors.subarray(0, blocks).reduce((a, b) => a + b, 0)
+    // A relaxed f has not met the targets' marginal either: what it left of that error shows in the pair that is returned.
+    marginalError += Math.abs(relaxation - 1) * targetError
 
     const low = marginalError <= rule.threshold
     let rankChange: number | undefined
@@ -70,10 +74,11 @@ export async function iterate(
       return { potential: f, marginalError, iterations: iteration, converged }
     }
 
-    const wild = views.wild.subarray(0, Math.ceil(rows / layout.blockRows)).includes(1)
-    const far = await updateTargets(problem, rows, targetWeights, f, relaxation)
+    const wild = views.wild.subarray(0, blocks).includes(1)
+    const update = await updateTargets(problem, rows, targetWeights, f, relaxation)
+    targetError = update.error
     rule.relaxation.observe(marginalError)
-    const next = !stored || far || wild
+    const next = !stored || update.far || wild
     if (next && !absorb) currentPotentials(problem, rows)
     absorb = next
   }
@@ -100,14 +105,17 @@ export async function iterate(
   }
 }
 
-/** f from the sums over candidates; renews `targetScale`. Returns whether some target has moved out of the kernel's reach. */
+/**
+ * f from the sums over candidates; renews `targetScale`. Tells whether some target has moved out of the kernel's reach, and the targets'
+ * marginal error before.
+ */
 async function updateTargets(
   problem: OpenProblem,
   rows: number,
   weights: Float64Array,
   f: Float64Array,
   relaxation: number,
-): Promise<boolean> {
+): Promise<{ far: boolean; error: number }> {
   const { layout, views } = problem
   const { m, epsilon, damping } = layout
   const sums = targetSums(problem, rows)
@@ -119,13 +127,17 @@ async function updateTargets(
   }
   if (lost.length > 0) await rescue(problem, rows, lost, plain)
   let far = lost.length > 0
+  let error = 0
+  const penalty = (1 - damping) / damping
   for (let i = 0; i < m; i++) {
+    const left = penalty === 0 ? weights[i] : weights[i] * Math.exp((-penalty * f[i]) / epsilon)
+    error += left * Math.abs(Math.expm1((f[i] - plain[i]) / (damping * epsilon)))
     f[i] = relaxation === 1 ? plain[i] : (1 - relaxation) * f[i] + relaxation * plain[i]
     const moved = (f[i] - views.targetBase[i]) / epsilon
     if (!(Math.abs(moved) < REACH)) far = true
     views.targetScale[i] = weights[i] * Math.exp(moved)
   }
-  return far
+  return { far, error }
 }
 
 /** Sums over candidates of b_j K_ij v_j, blocks in order, [m]. */

@@ -40,10 +40,15 @@ export type Command = Rows &
     | { do: 'score' }
   )
 
-/** A plan's scales may range over exp(+-REACH) before the kernel is computed anew. */
+/** Scales may grow to exp(REACH), those of targets also shrink to its inverse, before the kernel is computed anew. */
 export const REACH = 10
 const MOST_SCALE = Math.exp(REACH)
-const LEAST_SCALE = Math.exp(-REACH)
+/** A candidate that carries so little mass may be behind by more: it adds nothing to any sum. Its scale only stays above 0. */
+const LEAST_SCALE = 1e-300
+/** Products of the kernel with less are flushed to 0, for sums of numbers below float32's normal ones are slow. */
+const LEAST_FACTOR = 1e-30
+/** The exponents that the largest entry of a kernel's row may have. */
+const [LOW_ENTRY, HIGH_ENTRY] = [-30, 80]
 /** Steps of g beyond this many eps are taken without relaxation: the kernel could overflow. */
 const RELAXED_REACH = 30
 
@@ -89,13 +94,18 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
 
   /** Makes a softened row j the kernel's for potential g. */
   const absorbRow = (j: number, g: number) => {
-    rowFactor[j] = Math.exp(Math.min(80, (g + rowMost[j]) / epsilon))
+    const exponent = (g + rowMost[j]) / epsilon
+    rowFactor[j] = Math.exp(Math.min(HIGH_ENTRY, Math.max(LOW_ENTRY, exponent)))
     // What float32 made of it is what the kernel has.
     candidateBase[j] = epsilon * Math.log(rowFactor[j]) - rowMost[j]
-    candidateScale[j] = 1
+    candidateScale[j] = exponent < LOW_ENTRY ? Math.max(LEAST_SCALE, Math.exp(exponent - LOW_ENTRY)) : 1
+  }
+  const factorOf = (j: number) => {
+    const factor = b[j] * candidateScale[j]
+    return factor < LEAST_FACTOR ? 0 : factor
   }
   const gatherRows = (first: number, count: number, place: number) => {
-    for (let j = first; j < first + count; j++) rowFactor[j] = b[j] * candidateScale[j]
+    for (let j = first; j < first + count; j++) rowFactor[j] = factorOf(j)
     kernel.gather(first, count, place, sums)
   }
 
@@ -131,9 +141,9 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
         error += errorOf(j, formerPotential, plain)
         scale = Math.exp((relax(formerPotential, plain, relaxation) - candidateBase[j]) / epsilon)
       }
-      if (!(scale < MOST_SCALE && scale > LEAST_SCALE)) wild = 1
-      candidateScale[j] = scale
-      rowFactor[j] = b[j] * scale
+      if (!(scale < MOST_SCALE)) wild = 1
+      candidateScale[j] = Math.max(LEAST_SCALE, scale)
+      rowFactor[j] = factorOf(j)
     }
     kernel.gather(first, count, kernelOf(first), sums)
     views.errors[block] += error

@@ -32,7 +32,10 @@ export interface SinkhornOptions {
    * a quarter of the iterations.
    */
   relaxation?: number
-  /** Marginal error at which to stop: sum_j |sum_i P_ij - b_j| (unbalanced: of the update's equation). Default 1e-3. */
+  /**
+   * Marginal error at which to stop: sum_j |sum_i P_ij - b_j|, and |w - 1| times the targets' when relaxed; unbalanced, b_j stands for what
+   * the penalty leaves of it, b_j exp(-g_j / rho). Default 1e-3.
+   */
   threshold?: number
   /**
    * To stop, 1 - Spearman's correlation of the candidates' potentials with those of 5 iterations before must also be at most this.
