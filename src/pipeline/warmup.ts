@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import { openSafetensors } from '../hub/weights.ts'
 import type { Notice } from '../methods/method.ts'
 import { isRun } from '../runs/directory.ts'
-import type { Json } from '../runs/hash.ts'
-import { hashJson } from '../runs/hash.ts'
+import { hashJson, type Json } from '../runs/hash.ts'
 import { allTensors } from './checkpoints.ts'
 import { type Context, openContext, stageName } from './context.ts'
 import type { OnEvent, Section, Step } from './events.ts'
@@ -82,7 +81,7 @@ export async function warmup(asked: WarmupOptions, pipeline: PipelineContext): P
   const steps: Step[] = ['train', 'save']
   return await prepared(asked, pipeline, steps, async (root, rows, { pretrained, plan }) => {
     const first = await tune(rows.pick, { pretrained, base: pretrained, root })
-    const base = await continued(rows.pick, { pretrained, trained: first })
+    const base = continued(rows.pick, { pretrained, trained: first })
     const second = await tune(rows.task, { pretrained, base, root })
     await root.run.update({
       status: 'done',
@@ -210,10 +209,10 @@ async function tune(
  * The model as the first stage left it, in the run's own float32 and not as it was saved. Of adapters the model stays what it is, and the
  * adapters go on.
  */
-async function continued(
+function continued(
   { context }: StageRows,
   { pretrained, trained }: { pretrained: Pretrained; trained: Tuned },
-): Promise<BaseModel> {
+): BaseModel {
   const read = async () => {
     await using file = await openSafetensors(trained.state)
     return await allTensors(file)
