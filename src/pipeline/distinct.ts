@@ -62,7 +62,7 @@ export async function walkDistinct(
         ...(budget.unit === 'rows' && { limit: budget.rows }),
         parallel: workerThreads(context.options.threads),
         signal: context.signal,
-        onProgress: (done) => progress({ fraction: done / walked.length, done, unit: 'rows' }),
+        onProgress: ({ rows: done }) => progress({ fraction: done / walked.length, done, unit: 'rows' }),
       })
       const distinct = new Int32Array(rows).fill(-1)
       walked.forEach((row, i) => {
@@ -106,7 +106,7 @@ export async function tellOfNearDuplicates(
         threshold: NEAR,
         parallel: workerThreads(context.options.threads),
         signal: context.signal,
-        onProgress: (done) => progress({ fraction: done / compared.length, done, unit: 'rows' }),
+        onProgress: ({ rows: done }) => progress({ fraction: done / compared.length, done, unit: 'rows' }),
       })
       return { outputs: [], value: { compared: compared.length, near: compared.length - kept.length } }
     },
