@@ -32,7 +32,7 @@ export interface EncoderOptions extends Pick<ResolveOptions, 'cacheDir' | 'endpo
   maxTokens?: number
   /** Put before each text: `passage: ` for the e5 models. Default none. */
   prefix?: string
-  /** Tokens of a batch, padding included. Default 1,024 on cpu, where activations then stay in the caches, 16,384 on other devices. */
+  /** Tokens of a batch, padding included. Default 512 on cpu (docs/benchmarks/encoder.md), 16,384 on other devices. */
   tokensPerBatch?: number
   /** Default cpu. */
   device?: DeviceName
@@ -65,16 +65,17 @@ export interface Encoder extends Embedder {
 /** Grows when the same files and options give other vectors than before. */
 const VERSION = 1
 const MOST_THREADS = 16
-/** Matrices this narrow or narrower are cut by columns where rows are few, and the bits then depend on the threads: as in training/scorer.ts. */
-const MOST_COLUMNS = 16 * 64
+/** Activations of so many tokens stay in a core's cache; a GPU wants more work at a time. */
+const TOKENS_PER_BATCH = { cpu: 512, webgpu: 16_384, cuda: 16_384 }
 
 /**
  * Opens an encoder. Nothing of the model is run as code: the graph goes to ONNX Runtime (through @huggingface/transformers, which is loaded
  * now, not before), the tokenizer to `tokenizers`. A directory is read and nothing else; a hub id is fetched once, at one commit, verified.
  *
  * Texts of one call are sorted by length and cut into batches (batches.ts); which texts share a batch depends on the texts and
- * `tokensPerBatch` alone, so the same call gives the same bits, on cpu with any number of threads. Texts in other company differ by rounding (1e-6 at most
- * was seen). A text of no tokens gets the zero vector. Memory: the graph's weights, one batch, and the ids of the call's texts.
+ * `tokensPerBatch` alone, so the same call gives the same bits. On cpu it gives them with any number of threads too: weights in a graph are packed when it is
+ * loaded, and sums then do not depend on how ONNX Runtime cuts a product (checked with 1 to 8 threads). In other company a text's vector differs by rounding,
+ * less than 1e-6. A text of no tokens gets the zero vector. Memory: the graph's weights, one batch, and the ids of the call's texts.
  *
  * @throws {WinnowError} `missing-model`, `no-onnx`, `missing-tokenizer`, `incomplete-model`, `bad-json`, `bad-tokenizer`, `lfs-pointer`, `bad-onnx`,
  * `not-an-encoder`, `unknown-input`, `bad-encoder-output`, `unsupported-pooling`, `unsupported-module`, `bad-option`, `device-unavailable`; for a hub
@@ -85,7 +86,7 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   if (!Object.hasOwn(DTYPE_SUFFIXES, dtype))
     throw badOption('dtype', String(dtype), Object.keys(DTYPE_SUFFIXES).join(', '))
   const threads = positive('threads', options.threads ?? Math.min(availableParallelism(), MOST_THREADS))
-  const tokensPerBatch = positive('tokensPerBatch', options.tokensPerBatch ?? (device === 'cpu' ? 1024 : 16_384))
+  const tokensPerBatch = positive('tokensPerBatch', options.tokensPerBatch ?? TOKENS_PER_BATCH[device])
   const { revision, offline, cacheDir, endpoint, token, onDownload } = options
   const resolving = { revision, offline, cacheDir, endpoint, token, signal, onProgress: onDownload, dtype }
   const files = await resolveEncoder(model, resolving)
@@ -185,19 +186,15 @@ interface BatchTokens {
 async function embedBatch(setup: Setup, rows: Uint32Array, { ids, length }: BatchTokens): Promise<Float64Array> {
   const { session, pooling, normalise } = setup
   const { dimensions } = session
-  const least = dimensions <= MOST_COLUMNS ? Math.ceil(dimensions / length) : 1
-  const padded = new Int32Array(Math.max(rows.length, least) * length)
-  // Rows that only fill the batch are of one token: attention needs one to look at.
-  const tokens = new Uint32Array(padded.length / length).fill(1)
+  const padded = new Int32Array(rows.length * length)
+  const tokens = new Uint32Array(rows.length)
   rows.forEach((row, i) => {
     padded.set(ids[row] as number[], i * length)
     tokens[i] = ids[row].length
   })
   const states = await session.run(padded, tokens, length)
   const found =
-    pooling === undefined
-      ? Float64Array.from(states.subarray(0, rows.length * dimensions))
-      : pool(pooling, { states, length, dimensions, tokens: tokens.subarray(0, rows.length) })
+    pooling === undefined ? Float64Array.from(states) : pool(pooling, { states, length, dimensions, tokens })
   return normalise ? normaliseRows(found, dimensions) : found
 }
 
