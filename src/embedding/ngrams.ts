@@ -59,6 +59,7 @@ export function ngramEmbedder(model: NgramModel): Embedder {
     dimensions,
     identity: model.identity,
     async embed(texts: readonly string[], { signal, onProgress }: EmbedOptions = {}) {
+      signal?.throwIfAborted()
       const out = new Float32Array(texts.length * dimensions)
       let units = 0
       for (let row = 0; row < texts.length; row++) {
