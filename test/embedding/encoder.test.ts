@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { type EncoderOptions, openEncoder } from '../../src/embedding/encoder.ts'
 import { failure } from '../hub/scratch.ts'
-import { expected, pooledGraph, TABLE_WIDTH, TINY, tableGraph, variant } from './encoders.ts'
+import { decoderGraph, expected, HALF, pooledGraph, TABLE_WIDTH, TINY, tableGraph, variant } from './encoders.ts'
 import { largestDifference, normalised, row } from './vectors.ts'
 
 const { texts } = expected
@@ -153,6 +153,21 @@ describe('an encoder', () => {
     await using asked = await open({ model, normalise: false, pooling: 'mean' })
     const mean = (2 + expected.ids[3][1] + 3) / 3
     expect(largestDifference(await asked.embed(['a']), [mean, 1, -mean / 2])).toBeLessThan(1e-5)
+  })
+
+  it('may be a decoder, with positions and an empty cache among its inputs', async () => {
+    const model = await variant({ 'onnx/model.onnx': decoderGraph() })
+    await using encoder = await open({ model, normalise: false, pooling: 'last' })
+    const vectors = await encoder.embed(['a', 'the water is long'])
+    // [SEP] is 3, and stands at 2 and at 5.
+    expect([...vectors]).toEqual([3 + 2, 2, -2.5, 3 + 5, 2, -4])
+  })
+
+  it('may give half precision', async () => {
+    const model = await variant({ 'onnx/model_fp16.onnx': await readFile(HALF) })
+    await using encoder = await open({ model, dtype: 'fp16', normalise: false, pooling: 'cls' })
+    expect([...(await encoder.embed(['a', 'b']))]).toEqual([2, 1, -1, 2, 1, -1])
+    expect(encoder.identity.dtype).toBe('fp16')
   })
 
   it('may have its graph beside its other files', async () => {

@@ -75,6 +75,26 @@ export function tableGraph(
   return encodeModel(lowerGraph(Object.fromEntries(outputs.map((name) => [name, output])), 'cpu'))
 }
 
+/** Looks ids up in a float16 table, which is that of `tableGraph`. */
+export const HALF = join(FIXTURES, 'half.onnx')
+
+/**
+ * A decoder's graph: the table's row of the id plus that of its position, given an empty cache of keys, [batch, 2, past, 4], whose sum is added.
+ */
+export function decoderGraph(): Uint8Array {
+  const looked = (name: string) => {
+    const ids = input(name, ['batch', 'length'], 'int32')
+    return reshape(gatherRows(table(1), reshape(ids, ['batch*length'])), ['batch', 'length', TABLE_WIDTH])
+  }
+  const past = input('past_key_values.0.key', ['batch', 2, 'past', 4])
+  const cached = reshape(sum(past, { axes: [1, 2, 3] }), ['batch', 1, 1])
+  const mask = reshape(input('attention_mask', ['batch', 'length'], 'int32'), ['batch*length'])
+  // The mask's own rows, times 0: it is asked for and changes nothing.
+  const unused = scale(reshape(gatherRows(table(1), mask), ['batch', 'length', TABLE_WIDTH]), 0)
+  const states = add(add(add(looked('input_ids'), looked('position_ids')), unused), cached)
+  return encodeModel(lowerGraph({ last_hidden_state: states }, 'cpu'))
+}
+
 /** A table's hidden states and, as `sentence_embedding`, [batch, 3] of sevens. */
 export function pooledGraph(): Uint8Array {
   const ids = input('input_ids', ['batch', 'length'], 'int32')
