@@ -61,7 +61,9 @@ function targetFacts({ rows, embedding, domains, transport, nearDuplicates }: Ta
   const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
   const facts: [string, string][] = [['target', `${counted(rows, 'row')}${compared ?? ''}`]]
   if (domains && domains.length > 1) {
-    const nearest = domains.slice(0, 3).map(({ name, distance }) => `${plain(name) || '(none)'} ${distance.toFixed(3)}`)
+    const nearest = domains
+      .slice(0, 3)
+      .map(({ name, distance }) => `${plain(name) || '(none)'} ${distance?.toFixed(3) ?? '–'}`)
     facts.push(['nearest', `${nearest.join(', ')} (transport cost of ${count(domains.length)} sources)`])
   }
   if (transport)

@@ -8,11 +8,11 @@ export interface DomainDistance {
   name: string
   /** Rows, first copies only where copies are collapsed. */
   rows: number
-  /** Transport cost to the target. */
+  /** Transport cost to the target; NaN where none of its rows has a vector. */
   distance: number
 }
 
-/** Domains by ascending distance, ties by code. `counts`: 1 for each row that counts; default: all. O(N + D log D). */
+/** Domains by ascending distance (NaN last), ties by code. `counts`: 1 for each row that counts; default: all. O(N + D log D). */
 export function domainDistances(
   distance: Signal,
   source: Signal | undefined,
@@ -28,7 +28,8 @@ export function domainDistances(
     }
     if (counts === undefined || counts[row] !== 0) domain.rows++
   }
-  return [...found.values()].sort((a, b) => a.distance - b.distance || a.code - b.code)
+  const order = ({ distance: far }: DomainDistance) => (Number.isNaN(far) ? Number.MAX_VALUE : far)
+  return [...found.values()].sort((a, b) => order(a) - order(b) || a.code - b.code)
 }
 
 /** Codes of the domains that are kept: the `most` nearest, and as many of the next ones as it takes to hold `rows` rows. `all`: every one. */

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
 import { calibratedGradient } from '../transport/gradient.ts'
 import { underFilled } from './budget.ts'
+import { distinctCandidates } from './candidates.ts'
 import { domainDistances } from './domains.ts'
 import { defineMethod, type Notice, type SelectionInput } from './method.ts'
 import { countTokens, takeInOrder, usableRows } from './ordered.ts'
@@ -137,8 +138,7 @@ export function scoresOf({ rows, signals }: Pick<SelectionInput<unknown>, 'rows'
   const potential = requireSignal(signals, 'potential', rows).data as Float64Array
   const candidate = requireSignal(signals, 'candidate', rows).data
   const { copies, distinct } = signals
-  const isFirst = (row: number) => copies === undefined || copies.data[row] === row
-  const mass = Uint32Array.from(candidate.keys()).filter((row) => candidate[row] !== 0 && isFirst(row))
+  const mass = distinctCandidates(candidate, copies?.data)
   const pickable = new Uint8Array(rows)
   for (const row of mass) pickable[row] = Number(distinct === undefined || distinct.data[row] === row)
   return { potential, gradient: calibratedGradient(potential, mass), pickable }

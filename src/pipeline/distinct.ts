@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import type { ResolvedBudget } from '../methods/budget.ts'
+import { distinctCandidates } from '../methods/candidates.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
@@ -41,9 +42,7 @@ export async function walkDistinct(
   const { rows } = potential
   const { threshold, descending } = need
   const file = 'signals/distinct.npy'
-  const ordered = Uint32Array.from(potential.data.keys()).filter(
-    (row) => candidate.data[row] !== 0 && tokens[row] !== 0 && (copies === undefined || copies.counts[row] > 0),
-  )
+  const ordered = distinctCandidates(candidate.data, copies?.signal.data).filter((row) => tokens[row] !== 0)
   const sign = descending ? -1 : 1
   ordered.sort((a, b) => sign * (potential.data[a] - potential.data[b]) || a - b)
   const walked = ordered.subarray(0, walkLength(ordered, budget, tokens))

@@ -9,7 +9,6 @@ import type { Vectors } from '../similarity/vectors.ts'
 import { sampleCost } from '../transport/cost.ts'
 import { sinkhorn } from '../transport/sinkhorn.ts'
 import { type Context, perform } from './context.ts'
-import type { Copies } from './copies.ts'
 import type { Embedded } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
@@ -25,8 +24,8 @@ const THRESHOLD = 1e-2
 
 export type DomainFacts = {
   epsilon: number
-  /** By code of the `source` signal. */
-  distances: { name: string; rows: number; sampled: number; distance: number }[]
+  /** By code of the `source` signal; null where none of its rows has a vector. */
+  distances: { name: string; rows: number; sampled: number; distance: number | null }[]
   /** One half of the target to the other; absent where it has fewer than 4 rows. */
   self?: number
   /** Mean cost of a target row and a pool row at random. */
@@ -38,6 +37,10 @@ export const absoluteEpsilon = (
   policy: EpsilonPolicy,
   { mean, deviation }: { mean: number; deviation: number },
 ): number => (policy === 'auto' ? EPSILON_SHARE * (deviation > 1e-6 * mean ? deviation : mean) || 1e-3 : policy)
+
+/** Nearest first; those without a distance last. */
+export const byDistance = <D extends { distance: number | null }>(domains: readonly D[]): D[] =>
+  domains.toSorted((a, b) => (a.distance ?? Number.MAX_VALUE) - (b.distance ?? Number.MAX_VALUE))
 
 /** Rows [0, n) of which at most `most` are drawn, ascending. */
 export function drawRows(rows: Uint32Array, most: number, seed: number, purpose: string, id = 0): Uint32Array {
@@ -59,8 +62,6 @@ interface Test {
   pool: Pool
   vectors: Sides<Embedded>
   hashes: Record<string, string>
-  /** Where copies count once. */
-  copies?: Copies
   normalise: boolean
   sample: number
   epsilon: EpsilonPolicy
@@ -69,7 +70,7 @@ interface Test {
 /** The `distance` signal [N]: the transport cost <P, C> between each row's source and the target. Linear in the rows that are sampled. */
 export async function testDomains(
   context: Context<ResolvedOptions>,
-  { pool, vectors, hashes, copies, normalise, sample: most, epsilon: policy }: Test,
+  { pool, vectors, hashes, normalise, sample: most, epsilon: policy }: Test,
 ): Promise<{ signal: Signal; facts: DomainFacts; hash: string }> {
   const { options } = context
   const { source } = pool
@@ -79,13 +80,12 @@ export async function testDomains(
     name: 'domains',
     version: 1,
     inputs: hashes,
-    options: { sample: most, epsilon: policy, normalise, collapse: copies !== undefined, seed: options.seed },
+    options: { sample: most, epsilon: policy, normalise, seed: options.seed },
     async execute(_, progress) {
       const parallel = workerThreads(options.threads)
       const reading = { normalise, signal: context.signal }
       const members: number[][] = labels.map(() => [])
-      for (const row of rowsWithVector(vectors.pool))
-        if (copies === undefined || copies.counts[row] > 0) members[source?.data[row] ?? 0].push(row)
+      for (const row of rowsWithVector(vectors.pool)) members[source?.data[row] ?? 0].push(row)
       const drawn = members.map((list, code) =>
         drawRows(Uint32Array.from(list), most, options.seed, 'domain sample', code),
       )
@@ -111,12 +111,13 @@ export async function testDomains(
       for (const [code, list] of drawn.entries()) {
         progress({ fraction: code / labels.length, detail: labels[code] })
         const candidates = await gatherVectors(vectors.pool.files, list, reading)
-        const { transportCost } = await sinkhorn({ targets: target, candidates }, solving)
+        const distance =
+          list.length === 0 ? null : (await sinkhorn({ targets: target, candidates }, solving)).transportCost
         distances.push({
           name: labels[code],
           rows: members[code].length,
           sampled: list.length,
-          distance: transportCost,
+          distance,
         })
       }
       const half = target.n >> 1
@@ -134,13 +135,17 @@ export async function testDomains(
     },
     summary: (value) => {
       const { distances } = value as DomainFacts
-      if (source === undefined) return `the pool is at ${distances[0].distance.toFixed(3)} from the target`
-      const nearest = distances.toSorted((a, b) => a.distance - b.distance).slice(0, 2)
-      return `nearest: ${nearest.map(({ name, distance }) => `${name || '(none)'} ${distance.toFixed(3)}`).join(', ')}`
+      const shown = (distance: number | null) => distance?.toFixed(3) ?? 'not known'
+      if (source === undefined) return `the pool is at ${shown(distances[0].distance)} from the target`
+      const nearest = byDistance(distances).slice(0, 2)
+      return `nearest: ${nearest.map(({ name, distance }) => `${name || '(none)'} ${shown(distance)}`).join(', ')}`
     },
   })
   const facts = result.value as DomainFacts
-  const distance = Float64Array.from({ length: rows }, (_, row) => facts.distances[source?.data[row] ?? 0].distance)
+  const distance = Float64Array.from(
+    { length: rows },
+    (_, row) => facts.distances[source?.data[row] ?? 0].distance ?? Number.NaN,
+  )
   return {
     signal: signal('distance', distance, { provenance: { self: facts.self ?? null, unrelated: facts.unrelated } }),
     facts,

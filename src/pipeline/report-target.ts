@@ -2,6 +2,7 @@
 
 import { scoresOf } from '../methods/got-d.ts'
 import type { ReportData, ReportDomains, ReportScores } from '../report/data.ts'
+import { byDistance } from './domains.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Chosen } from './selection.ts'
 import type { ComputedSignals } from './signals.ts'
@@ -63,15 +64,15 @@ function maybeDomains({ computed, chosen }: Parts): ReportDomains | undefined {
     if (signals.candidate === undefined ? selected[code] > 0 : signals.candidate.data[row] !== 0) kept[code] = 1
   })
   return {
-    rows: domains.distances
-      .map(({ name, rows, distance }, code) => ({
+    rows: byDistance(domains.distances.map((domain, code) => ({ ...domain, code }))).map(
+      ({ name, rows, distance, code }) => ({
         name: name || '(none)',
         rows,
-        distance,
+        distance: distance ?? Number.NaN,
         kept: kept[code] !== 0,
         selected: selected[code],
-      }))
-      .sort((a, b) => a.distance - b.distance),
+      }),
+    ),
     ...(domains.self !== undefined && { self: domains.self }),
     unrelated: domains.unrelated,
   }

@@ -46,7 +46,7 @@ export interface TargetResult {
   rows: number
   embedding?: { name: string; dimensions: number }
   /** By ascending transport cost to the target, as the domain test found them. */
-  domains?: { name: string; rows: number; distance: number }[]
+  domains?: { name: string; rows: number; distance: number | null }[]
   transport?: TransportFacts
   /** Of the picked rows that were compared with each other, those that are near another. */
   nearDuplicates?: { near: number; compared: number }

@@ -12,6 +12,7 @@ import { parseJournal } from '../runs/journal.ts'
 import { type Manifest, readManifest } from '../runs/manifest.ts'
 import { notify, openContext } from './context.ts'
 import { tellOfNearDuplicates } from './distinct.ts'
+import { byDistance } from './domains.ts'
 import { findLosses } from './loss-files.ts'
 import {
   optionsAsConfig,
@@ -129,9 +130,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
 function targetResult({ embedding, domains, transport }: TowardTarget = {}): Omit<TargetResult, 'rows'> {
   return {
     embedding: embedding && { name: embedding.name, dimensions: embedding.dimensions },
-    domains: domains?.distances
-      .map(({ name, rows, distance }) => ({ name, rows, distance }))
-      .sort((a, b) => a.distance - b.distance),
+    domains: domains && byDistance(domains.distances).map(({ name, rows, distance }) => ({ name, rows, distance })),
     transport,
   }
 }

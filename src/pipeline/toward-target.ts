@@ -58,14 +58,8 @@ export async function computeTowardTarget(
     }
     case 'embeddings': {
       const { normalise } = need
-      const { name, dimensions, ...embedded } = await embedBoth(context, {
-        dataset,
-        pool,
-        tokens,
-        pretrained,
-        target,
-        normalise,
-      })
+      const sources = { dataset, pool, tokens, pretrained, target, normalise }
+      const { name, dimensions, ...embedded } = await embedBoth(context, sources)
       toward.vectors = embedded
       toward.embedding = { name, dimensions, normalise }
       tellOfEmpty(context, embedded)
@@ -74,10 +68,10 @@ export async function computeTowardTarget(
       break
     }
     case 'distance': {
-      const { vectors, copies } = withVectors(toward)
+      const { vectors } = withVectors(toward)
       const tested = await testDomains(context, {
-        ...{ pool, vectors, copies },
-        hashes: vectorHashes(hashes),
+        ...{ pool, vectors },
+        hashes: { embeddings: hashes.embeddings, target: hashes['target-embeddings'] },
         normalise: toward.embedding?.normalise ?? true,
         sample: need.sample,
         epsilon: need.epsilon,

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
+import { copiesOf, distinctCandidates } from '../methods/candidates.ts'
 import { domainDistances, nearestDomains } from '../methods/domains.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { workerThreads } from '../parallel/threads.ts'
@@ -118,8 +119,8 @@ async function solve(
   candidate: Uint8Array,
 ): Promise<Solved> {
   const { options, run } = context
-  const counts = need.collapse ? copies?.counts : undefined
-  const eligible = Uint32Array.from(candidate.keys()).filter((row) => candidate[row] !== 0 && (counts?.[row] ?? 1) > 0)
+  const collapsed = need.collapse ? copies?.signal.data : undefined
+  const eligible = distinctCandidates(candidate, collapsed)
   if (eligible.length === 0) throw noCandidates()
   const chosen = drawRows(eligible, need.sample, options.seed, 'transport sample')
   const wanted = rowsWithVector(vectors.target)
@@ -146,7 +147,7 @@ async function solve(
       const problem = {
         targets: await gatherVectors(vectors.target.files, targets, reading),
         candidates: await gatherVectors(vectors.pool.files, chosen, reading),
-        ...(counts && { candidateWeights: Float64Array.from(chosen, (row) => counts[row]) }),
+        ...(collapsed && { candidateWeights: copiesOf(chosen, candidate, collapsed) }),
       }
       const cost = sampleCost(problem.targets, problem.candidates, { seed: options.seed })
       const epsilon = absoluteEpsilon(policy, cost)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ResolvedBudget } from '../../src/methods/budget.ts'
+import { copiesOf, distinctCandidates } from '../../src/methods/candidates.ts'
 import { dapt } from '../../src/methods/dapt.ts'
 import { domainDistances, nearestDomains } from '../../src/methods/domains.ts'
 import { dsir } from '../../src/methods/dsir.ts'
@@ -108,6 +109,17 @@ describe('got-d', () => {
   })
 })
 
+describe('candidates', () => {
+  test('are each text once: the first candidate with it, though the first copy of all be in a source that was not kept', () => {
+    const copies = [0, 1, 0, 1, 0]
+    expect([...distinctCandidates([0, 1, 1, 1, 1], copies)]).toEqual([1, 2])
+    expect([...distinctCandidates([0, 1, 1, 1, 1])]).toEqual([1, 2, 3, 4])
+    expect([...copiesOf(Uint32Array.from([1, 2]), [0, 1, 1, 1, 1], copies)]).toEqual([2, 2])
+    const signals = scored([0, 4, 3, 2, 1], { candidate: [0, 1, 1, 1, 1], copies })
+    expect([...select(gotD, signals, byRows(1)).selected]).toEqual([2])
+  })
+})
+
 describe('the domain test', () => {
   const source = categories('source', ['a', 'b', 'c', 'a', 'b', 'b'], 6)
   const distance = floats('distance', [2, 1, 3, 2, 1, 1])
@@ -127,6 +139,11 @@ describe('the domain test', () => {
     expect(names(nearestDomains(domains, 1, 4))).toEqual(['b', 'a'])
     expect(names(nearestDomains(domains, 2, 1))).toEqual(['b', 'a'])
     expect(names(nearestDomains(domains, 'all', 1))).toEqual(['b', 'a', 'c'])
+  })
+
+  test('keeps a domain whose distance is not known only where all are kept', () => {
+    const unknown = domainDistances(floats('distance', [Number.NaN, 1, 3, Number.NaN, 1, 1]), source)
+    expect(unknown.map(({ name }) => name)).toEqual(['b', 'c', 'a'])
   })
 
   test('takes a pool without sources as one domain, and counts only rows that count', () => {
