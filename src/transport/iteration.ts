@@ -126,17 +126,18 @@ async function updateTargets(
     else lost.push(i)
   }
   if (lost.length > 0) await rescue(problem, rows, lost, plain)
-  let far = lost.length > 0
-  let error = 0
+  let [error, lowest, highest] = [0, Infinity, -Infinity]
   const penalty = (1 - damping) / damping
   for (let i = 0; i < m; i++) {
     const left = penalty === 0 ? weights[i] : weights[i] * Math.exp((-penalty * f[i]) / epsilon)
     error += left * Math.abs(Math.expm1((f[i] - plain[i]) / (damping * epsilon)))
     f[i] = relaxation === 1 ? plain[i] : (1 - relaxation) * f[i] + relaxation * plain[i]
     const moved = (f[i] - views.targetBase[i]) / epsilon
-    if (!(Math.abs(moved) < REACH)) far = true
+    if (moved < lowest) lowest = moved
+    if (moved > highest) highest = moved
     views.targetScale[i] = weights[i] * Math.exp(moved)
   }
+  const far = lost.length > 0 || !(highest - lowest < REACH && Math.max(highest, -lowest) < 2 * REACH)
   return { far, error }
 }
 

@@ -10,6 +10,8 @@ import { type Places, placeRegions, type ViewsOf, viewRegions } from '../webasse
 /** Bytes of costs that a thread works on at a time: they stay in its cache. */
 const TILE_BYTES = 2 ** 18
 const LEAST_TILE_ROWS = 16
+/** Candidates that may be summed over in float32. */
+const MOST_TILE_ROWS = 128
 /** The same where the kernel is stored and only read. */
 const STRIP_BYTES = 2 ** 15
 const MOST_BLOCKS = 128
@@ -108,7 +110,8 @@ function regionsOf(l: Omit<Layout, 'at' | 'pages'>) {
 export function layoutOf(sizes: Sizes): Layout {
   const columns = panelled(sizes.m)
   const rowBytes = 4 * columns
-  const tileRows = Math.max(LEAST_TILE_ROWS, 4 * Math.floor(TILE_BYTES / (4 * rowBytes)))
+  const fitting = 4 * Math.floor(TILE_BYTES / (4 * rowBytes))
+  const tileRows = Math.min(MOST_TILE_ROWS, Math.max(LEAST_TILE_ROWS, fitting))
   const stripRows = Math.max(4, Math.min(tileRows, 4 * Math.floor(STRIP_BYTES / (4 * rowBytes))))
   const affordable = Math.max(1, Math.min(MOST_BLOCKS, Math.floor(MOST_TOTAL_BYTES / (8 * columns))))
   const blockRows = tileRows * Math.max(1, Math.ceil(sizes.n / (tileRows * affordable)))

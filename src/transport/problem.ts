@@ -3,6 +3,7 @@
 import { WinnowError } from '../errors.ts'
 import type { Parallel } from '../parallel/parallel.ts'
 import { packColumn } from '../similarity/tiles.ts'
+import { checkFinite } from '../similarity/validation.ts'
 import type { Vectors } from '../similarity/vectors.ts'
 import { allocateMemory } from '../webassembly/regions.ts'
 import { compileRelaxed } from '../webassembly/relaxed.ts'
@@ -14,7 +15,6 @@ import { attach, type Command, type SharedTransport } from './shard.ts'
 export interface OpenProblem extends AsyncDisposable {
   layout: Layout
   views: Views
-  /** Squared distances of the targets from the origin, float32 [m]. */
   run(command: Command): Promise<void>
 }
 
@@ -78,19 +78,24 @@ function packTargets({ data, n: m, d }: Vectors, views: Views): void {
     packColumn(row, 0, d, panels, i, -2)
     targetSquares[i] = square
   }
-  checkSquares(targetSquares.subarray(0, m), 'targets')
+  checkSquares(targetSquares.subarray(0, m), data, d, 'targets')
 }
 
-/** @throws {WinnowError} `vectors-too-long`: a distance would not fit float32. */
-export function checkSquares(squares: Float32Array, what: string): void {
+/**
+ * Looks for vectors that are not finite, or too long, in their squared distances from the origin.
+ *
+ * @throws {WinnowError} `vectors-not-finite`; `vectors-too-long`: a distance would not fit float32.
+ */
+export function checkSquares(squares: Float32Array, data: Float32Array, d: number, what: string): void {
   // The distance of two vectors is at most the sum of theirs from the origin, its square twice the sum of the squares.
   const bad = squares.findIndex((square) => !(square < 2 ** 120))
   if (bad < 0) return
+  checkFinite(data, d, what)
   throw new WinnowError('input', {
     code: 'vectors-too-long',
-    message: `${what}: row ${bad} is too far from the targets' mean for float32`,
+    message: `${what}: a vector is too far from the targets' mean for float32`,
     found: `a squared distance of ${squares[bad]}`,
-    expected: 'finite vectors, far below 1e18 in length',
+    expected: 'vectors far below 1e18 in length',
     hint: 'Normalise the vectors.',
   })
 }

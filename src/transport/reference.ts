@@ -1,5 +1,6 @@
 /** Sinkhorn's iteration in the log domain, slowly and plainly in float64: the oracle of transport's tests. */
 
+import { checkFinite } from '../similarity/validation.ts'
 import { squaredCost } from './cost.ts'
 import { spearman } from './ranks.ts'
 import type { CandidateScores, Solved } from './scorer.ts'
@@ -18,6 +19,8 @@ export function referenceSinkhorn(problem: TransportProblem, options: SinkhornOp
   const { targets, candidates } = problem
   const { targetWeights: a, candidateWeights: b, epsilon, damping, threshold, rankTolerance, iterations } = settings
   const { relaxation: w = 1, unbalanced } = options
+  checkFinite(targets.data, targets.d, 'targets')
+  checkFinite(candidates.data, candidates.d, 'candidates')
   const [m, n] = [targets.n, candidates.n]
   const cost = Float64Array.from({ length: m * n }, (_, p) =>
     squaredCost(targets, Math.floor(p / n), candidates, p % n),

@@ -2,7 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import type { Parallel } from '../parallel/parallel.ts'
-import { checkFinite, checkShape } from '../similarity/validation.ts'
+import { checkShape } from '../similarity/validation.ts'
 import type { Vectors } from '../similarity/vectors.ts'
 import { checkSquares, openProblem } from './problem.ts'
 import { checkEpsilon, dampingOf, weightsOf } from './validation.ts'
@@ -53,7 +53,6 @@ export async function openScorer(solved: Solved, options: ScorerOptions = {}): P
   const { targets, targetPotential, epsilon, unbalanced } = solved
   const { parallel, blockRows = 8192 } = options
   checkShape(targets, 'targets')
-  checkFinite(targets.data, targets.d, 'targets')
   checkEpsilon(epsilon)
   const damping = dampingOf(unbalanced, epsilon)
   const weights = weightsOf(solved.targetWeights, targets.n, 'target')
@@ -77,9 +76,7 @@ export async function openScorer(solved: Solved, options: ScorerOptions = {}): P
       throw optionFault('block of candidates', `${block.length} values`, `rows of ${d}, at most ${blockRows} of them`)
     views.candidates.set(block)
     await open.run({ do: 'score', rows })
-    const squares = views.candidateSquares.subarray(0, rows)
-    if (!squares.every(Number.isFinite)) checkFinite(block, d, 'candidates of the block')
-    checkSquares(squares, 'candidates of the block')
+    checkSquares(views.candidateSquares.subarray(0, rows), block, d, 'candidates of the block')
     return {
       potential: views.plainPotential.slice(0, rows),
       nearest: views.nearest.slice(0, rows),

@@ -40,10 +40,13 @@ export type Command = Rows &
     | { do: 'score' }
   )
 
-/** Scales may grow to exp(REACH), those of targets also shrink to its inverse, before the kernel is computed anew. */
-export const REACH = 10
-const MOST_SCALE = Math.exp(REACH)
-/** A candidate that carries so little mass may be behind by more: it adds nothing to any sum. Its scale only stays above 0. */
+/**
+ * What the kernel has dropped as 0 is under exp(-50) of its row's largest entry (exponential.ts). So that it would not show in any sum, the
+ * kernel is computed anew when targets' scales differ by more than exp(REACH), or a candidate's exceeds MOST_SCALE.
+ */
+export const REACH = 25
+const MOST_SCALE = Math.exp(20)
+/** Small scales of candidates drop out of sums as they should; they only stay above 0. */
 const LEAST_SCALE = 1e-300
 /** Products of the kernel with less are flushed to 0, for sums of numbers below float32's normal ones are slow. */
 const LEAST_FACTOR = 1e-30

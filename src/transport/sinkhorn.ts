@@ -113,7 +113,7 @@ export async function sinkhorn(problem: TransportProblem, options: SinkhornOptio
   const order = orderOf(n)
   placeCandidates(open.views, candidates, order)
   await open.run({ do: 'prepare', rows: n })
-  checkSquares(open.views.candidateSquares.subarray(0, n), 'candidates')
+  checkSquares(open.views.candidateSquares.subarray(0, n), candidates.data, d, 'candidates')
 
   const { iterations } = settings
   const { relaxation, signal, onProgress } = options

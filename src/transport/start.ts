@@ -12,7 +12,7 @@ import { adaptiveRelaxation, fixedRelaxation, type Relaxation } from './relaxati
 import type { Settings } from './validation.ts'
 
 /** Candidates of the first sample, and how many times more the next has, and at the end all. */
-const LEAST_SAMPLE = 2048
+const LEAST_SAMPLE = 1024
 const GROWTH = 8
 /** When to go on to the next. */
 const ENOUGH = { threshold: 1e-3, rankTolerance: Infinity }

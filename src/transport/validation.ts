@@ -1,7 +1,7 @@
 /** What transport accepts, checked before anything is computed. */
 
 import { WinnowError } from '../errors.ts'
-import { checkFinite, checkSameDimensions, checkShape } from '../similarity/validation.ts'
+import { checkSameDimensions, checkShape } from '../similarity/validation.ts'
 import type { Vectors } from '../similarity/vectors.ts'
 import type { SinkhornOptions, TransportProblem } from './sinkhorn.ts'
 
@@ -56,12 +56,10 @@ export function weightsOf(weights: Float64Array | undefined, n: number, what: st
   return weights.map((weight) => weight / total)
 }
 
-/** The options with their defaults, or a WinnowError. O((m + n) d): every value is looked at. */
+/** The options with their defaults, or a WinnowError. That values are finite shows in their squares (problem.ts). */
 export function validated(problem: TransportProblem, options: SinkhornOptions): Settings {
   const { targets, candidates } = problem
   checkVectors(targets, candidates)
-  checkFinite(targets.data, targets.d, 'targets')
-  checkFinite(candidates.data, candidates.d, 'candidates')
   const { epsilon, relaxation, threshold = 1e-3, rankTolerance = 1e-4, iterations = 2000 } = options
   const { memoryLimit = 2 ** 30, unbalanced } = options
   checkEpsilon(epsilon)
