@@ -1,5 +1,6 @@
 /**
- * Words as DSIR's tokenizer cuts them: the runs of `\w+|[^\w\s]+` as Python's `re` reads them (NLTK's `wordpunct_tokenize`).
+ * Words as DSIR's tokenizer cuts them: the runs of `\w+|[^\w\s]+` as Python's `re` reads them (NLTK's `wordpunct_tokenize` up to NLTK
+ * 3.10.2; later ones use the `regex` module, to which combining marks are word characters).
  *
  * JavaScript's own `\w` and `\s` differ. To Python, `\w` is a letter, a number of any kind or `_`: [\p{L}\p{N}_], and so
  * neither a combining mark nor a joiner (JavaScript: ASCII only, with or without the `u` flag). `\s` lacks U+FEFF, and has
