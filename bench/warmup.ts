@@ -4,7 +4,7 @@
  *   node bench/warmup.ts pool.jsonl.gz target.jsonl --model dir --domain medquad/ninds [--pick 400] [--task 100] [--test 100] [--seeds 3] [--write]
  *
  * The target's first rows are the task, its last the test. Picks are drawn from the pool by the seed: of the named domain (the right one, as a
- * perfect selection would have it), and of the whole pool. `task alone` has the task's epochs; `task alone, as many tokens` has more of them,
+ * perfect selection would have it), and of the whole pool, as many characters of either. `task alone` has the task's epochs; `task alone, as many tokens` has more of them,
  * so that as many tokens are processed as in a warm-up. --write keeps bench/results/warmup.json.
  */
 
@@ -58,14 +58,25 @@ const write = (name: string, rows: Row[]) => {
   return path
 }
 const pool = rowsOf(poolPath)
+const inDomain = pool.filter((row) => row.domain === domain)
 const target = rowsOf(targetPath)
 const task = write('task.jsonl', target.slice(0, Number(options.task)))
 const test = write('test.jsonl', target.slice(-Number(options.test)))
 
-/** Rows for a pick, drawn by the seed. */
-function draw(seed: number, rows: Row[]): Row[] {
-  const order = shuffle([...rows.keys()], randomStream(seed, 'bench/pick'))
-  return order.slice(0, Number(options.pick)).map((row) => rows[row])
+const drawn = (seed: number, rows: Row[]) =>
+  shuffle([...rows.keys()], randomStream(seed, 'bench/pick')).map((row) => rows[row])
+const charactersOf = (rows: Row[]) => rows.reduce((total, { text }) => total + text.length, 0)
+
+/** Rows drawn from the whole pool until they have so many characters. */
+function drawCharacters(seed: number, characters: number): Row[] {
+  const rows: Row[] = []
+  let total = 0
+  for (const row of drawn(seed, pool)) {
+    if (total >= characters) break
+    rows.push(row)
+    total += row.text.length
+  }
+  return rows
 }
 
 async function nllOf(proxy: string): Promise<number> {
@@ -111,17 +122,15 @@ try {
   for (let seed = 0; seed < Number(options.seeds); seed++) {
     const few = await alone(`alone-${seed}`, seed, epochs)
     say(seed, 'task alone', few)
-    const right = await warmedUp(
-      `right-${seed}`,
-      seed,
-      draw(
-        seed,
-        pool.filter((row) => row.domain === domain),
-      ),
-    )
+    const pick = drawn(seed, inDomain).slice(0, Number(options.pick))
+    const right = await warmedUp(`right-${seed}`, seed, pick)
     const passes = Math.round(right.processed / few.epoch)
     say(seed, 'task alone, as many tokens', await alone(`long-${seed}`, seed, passes))
-    say(seed, 'random pick, then task', await warmedUp(`random-${seed}`, seed, draw(seed, pool)))
+    say(
+      seed,
+      'random pick, then task',
+      await warmedUp(`random-${seed}`, seed, drawCharacters(seed, charactersOf(pick))),
+    )
     say(seed, 'right domain, then task', right)
   }
   if (options.write) {
