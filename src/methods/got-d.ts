@@ -53,7 +53,7 @@ type Options = z.output<typeof options>
  * A smaller budget selects a subset of a larger one, as long as both keep the same sources. Gradients of different runs have different
  * constants and must not be merged.
  *
- * Columns: `gradient`, `potential`, `nearest_target` (target row of least cost), `nearest_cost`, `candidate` (1: could be picked),
+ * Columns: `gradient`, `potential`, `nearest_target` (target row of least cost), `nearest_cost`, `candidate` (1: could be picked, at a larger budget),
  * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `near_to` (-1: not looked at). The seed
  * decides the sample; the choice itself draws nothing. O(N log N).
  */
@@ -101,7 +101,7 @@ export const gotD = defineMethod({
   },
   select: (input: SelectionInput<Options>) => {
     const { rows, budget, signals, options } = input
-    const { potential, gradient, pickable } = scoresOf(input)
+    const { potential, gradient, pickable, candidates } = scoresOf(input)
     const ordered = usableRows(input).filter((row) => pickable[row] !== 0)
     const sign = options.contrast ? -1 : 1
     ordered.sort((a, b) => sign * (potential[a] - potential[b]) || a - b)
@@ -114,7 +114,7 @@ export const gotD = defineMethod({
         potential,
         nearest_target: requireSignal(signals, 'nearest', rows).data as Uint32Array,
         nearest_cost: requireSignal(signals, 'nearest_cost', rows).data as Float32Array,
-        candidate: pickable,
+        candidate: candidates,
         domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
         ...(copies && { first_copy: copies.data as Uint32Array }),
         ...(distinct && { near_to: distinct.data as Int32Array }),
@@ -128,20 +128,27 @@ export const gotD = defineMethod({
 
 /**
  * What rows are ranked by. `gradient` [N] is relative to the mass that moves: the candidates, each text once where copies are collapsed.
- * `pickable` [N]: 1 for candidates that repeat no other row.
+ * `pickable` [N]: 1 for candidates that repeat no other row; `candidates` [N]: those, and with --duplicates near those that the walk did not
+ * come to.
  */
 export function scoresOf({ rows, signals }: Pick<SelectionInput<unknown>, 'rows' | 'signals'>): {
   potential: Float64Array
   gradient: Float64Array
   pickable: Uint8Array
+  candidates: Uint8Array
 } {
   const potential = requireSignal(signals, 'potential', rows).data as Float64Array
   const candidate = requireSignal(signals, 'candidate', rows).data
   const { copies, distinct } = signals
   const mass = distinctCandidates(candidate, copies?.data)
   const pickable = new Uint8Array(rows)
-  for (const row of mass) pickable[row] = Number(distinct === undefined || distinct.data[row] === row)
-  return { potential, gradient: calibratedGradient(potential, mass), pickable }
+  const candidates = new Uint8Array(rows)
+  for (const row of mass) {
+    const preferred = distinct?.data[row] ?? row
+    pickable[row] = Number(preferred === row)
+    candidates[row] = Number(preferred === row || preferred === -1)
+  }
+  return { potential, gradient: calibratedGradient(potential, mass), pickable, candidates }
 }
 
 function groupsOf({ rows, signals }: SelectionInput<Options>, selected: Uint32Array) {

@@ -38,9 +38,9 @@ function maybeScores({ options, rows, computed, chosen }: Parts): ReportScores |
       taken === 'lowest' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY,
     )
   if (signals.potential) {
-    const { gradient: values, pickable } = scoresOf({ rows, signals })
+    const { gradient: values, candidates } = scoresOf({ rows, signals })
     const taken = options.methodOptions.contrast === true ? 'highest' : 'lowest'
-    return { name: 'calibrated gradient', taken, values, candidates: pickable, boundary: ends(values, taken) }
+    return { name: 'calibrated gradient', taken, values, candidates, boundary: ends(values, taken) }
   }
   if (signals.importance)
     return { name: 'log importance weight', unit: 'nats', taken: 'highest', values: signals.importance.data }

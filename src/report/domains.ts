@@ -131,7 +131,11 @@ function words(domains: ReportDomains, measured: readonly ReportDomain[]): strin
   if (between(domains) && measured.length > 0)
     parts.push(
       `Near is what one half of the target is to the other (${figure(domains.self!)}), far what rows are that are paired ` +
-        `at random (${figure(domains.unrelated!)}): the nearest domain lies ${wayOut(domains, measured[0])} of the way from near to far.`,
+        `at random (${figure(domains.unrelated!)}): the nearest domain ${
+          measured[0].distance <= domains.self!
+            ? 'is nearer than that half, which has fewer rows to choose from'
+            : `lies ${wayOut(domains, measured[0])} of the way from near to far`
+        }.`,
     )
   return parts.join(' ')
 }
