@@ -25,6 +25,7 @@ const configSchema: z.ZodType<Partial<AskedOptions>> = z.object({
   targetTemplate: z.string().optional(),
   embedding: z.string().optional(),
   pooling: z.enum(POOLINGS).optional(),
+  embeddingDimensions: z.number().optional(),
   embeddingTokens: z.number().optional(),
   embeddingPrefix: z.string().optional(),
   normaliseLength: z.number().optional(),

@@ -96,6 +96,12 @@ function addTarget(add: Add): void {
   )
   add(
     embedding,
+    '--embedding-dimensions <n>',
+    'of ngrams; more tell texts apart better and take more room (default: 384)',
+    wholeNumber(16),
+  )
+  add(
+    embedding,
     '--embedding-tokens <n>',
     'texts are cut to this many tokens (default: what the encoder takes, at most 512)',
     wholeNumber(4),
@@ -139,7 +145,7 @@ function methodOptions(): MethodOption[] {
 export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOptions> {
   const all = flags as Record<string, unknown>
   const { target, targetFields, targetTemplate } = flags
-  const { embedding, pooling, embeddingTokens, embeddingPrefix, normaliseLength } = flags
+  const { embedding, pooling, embeddingDimensions, embeddingTokens, embeddingPrefix, normaliseLength } = flags
   const given = methodOptions().filter(({ name }) => all[name] !== undefined)
   return {
     ...commonOf(flags),
@@ -149,7 +155,7 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
     methodOptions: Object.fromEntries(given.map(({ name }) => [name, all[name]])),
     out: flags.out,
     ...{ target, targetFields, targetTemplate },
-    ...{ embedding, pooling, embeddingTokens, embeddingPrefix, normaliseLength },
+    ...{ embedding, pooling, embeddingDimensions, embeddingTokens, embeddingPrefix, normaliseLength },
     signals: flags.signal && parseSignals(flags.signal),
     device: flags.device,
   }

@@ -88,16 +88,16 @@ function ofTexts(embedder: Embedder, shardRows: number, normaliseLength: number 
 
 /** Fits the n-gram embedding on the pool alone: any target is embedded by the same model. */
 async function fitPool(context: Context<ResolvedOptions>, dataset: Dataset, pool: Pool): Promise<Embedder> {
-  const { normaliseLength } = context.options
+  const { normaliseLength, embeddingDimensions: dimensions } = context.options
   const { rows } = pool.facts
   const file = 'embedding/ngrams.bin'
   await perform<Json>(context, {
     name: 'ngrams',
     version: 1,
     inputs: { pool: pool.hash },
-    options: { normaliseLength: normaliseLength ?? null },
+    options: { normaliseLength: normaliseLength ?? null, dimensions: dimensions ?? null },
     async execute(work, progress) {
-      const fitted = fitNgrams()
+      const fitted = fitNgrams({ dimensions })
       let done = 0
       for await (const { records } of dataset.batches({ signal: context.signal })) {
         for (const { turns } of records) fitted.add(comparedText(turns, normaliseLength))

@@ -103,7 +103,7 @@ async function tryEmbedding(
   }
   let embedder: Embedder | undefined
   const seconds = await timed(async () => {
-    const fitted = fitNgrams()
+    const fitted = fitNgrams({ dimensions: options.embeddingDimensions })
     for (const text of texts) fitted.add(text)
     embedder = ngramEmbedder(readNgramModel(fitted.finish().toBytes()))
     await embedder.embed(texts)

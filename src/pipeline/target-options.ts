@@ -18,6 +18,8 @@ export interface TargetOptions {
   embedding?: string
   /** Of an encoder. Default: the model's own. */
   pooling?: Pooling
+  /** d of `ngrams`. Default 384. */
+  embeddingDimensions?: number
   /** An encoder's texts are cut to this many tokens. Default: the model's own limit, at most 512. */
   embeddingTokens?: number
   /** What is put before each text for an encoder, such as `passage: `. */
@@ -75,6 +77,7 @@ export function resolveTargetOptions(
     ...reading,
     embedding: embedding ?? 'ngrams',
     pooling,
+    embeddingDimensions: count(options.embeddingDimensions, '--embedding-dimensions', 16),
     embeddingTokens: count(embeddingTokens, '--embedding-tokens', 4),
     embeddingPrefix,
     normaliseLength: count(options.normaliseLength, '--normalise-length', 1),
@@ -94,6 +97,7 @@ export function unreadOptions(options: TargetOptions, needs: readonly SignalNeed
       : given({
           '--embedding': embedding,
           '--pooling': pooling,
+          '--embedding-dimensions': options.embeddingDimensions,
           '--embedding-tokens': embeddingTokens,
           '--embedding-prefix': embeddingPrefix,
           '--normalise-length': options.normaliseLength,
