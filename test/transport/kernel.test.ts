@@ -7,7 +7,7 @@ import { type SinkhornOptions, sinkhorn, type TransportProblem } from '../../src
 import { WebAssembly } from '../../src/webassembly/webassembly.ts'
 import { gatheredThreads } from '../parallel/gathered.ts'
 import { clustered } from '../similarity/vectors.ts'
-import { exactly } from './transport.cases.ts'
+import { exactly, lowest, twoModes } from './transport.cases.ts'
 
 const weights = (n: number, kind: number) =>
   kind === 0 ? undefined : Float64Array.from({ length: n }, (_, i) => 10 ** (kind * ((i * 7) % 5)))
@@ -206,6 +206,18 @@ describe('transport', () => {
     expect(hasty.converged && steady.converged).toBe(true)
     expect(hasty.iterations).toBeLessThan(steady.iterations)
     expect(seen.at(-1)).toBeLessThanOrEqual(1e-4)
+  })
+
+  it.each([0.1, 1, 5])('picks the mode that a pool of 2,000 lacks, epsilon %s', async (epsilon) => {
+    // Of other seeds some have a wide row that happens to lie in B.
+    const { candidates, targets, isB } = twoModes(2, [1800, 100, 100, 100])
+    const { candidatePotential } = await sinkhorn({ targets, candidates }, { epsilon })
+    expect(lowest(candidatePotential, 100).filter(isB).length).toBe(100)
+    // Nearest neighbours are the same with all targets' potentials alike.
+    const solved = { targets, targetPotential: new Float64Array(100), epsilon: 1e-3 }
+    await using scorer = await openScorer(solved)
+    const nearest = lowest((await scorer.score(candidates.data)).potential, 100)
+    expect(nearest.filter(isB).length).toBeLessThan(10)
   })
 
   it('goes on plainly where a relaxation diverges', async () => {

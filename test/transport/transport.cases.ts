@@ -50,7 +50,8 @@ export function twoModes(seed: number, [inA, inB, wide, targets]: number[], d = 
   }
 }
 
-const lowest = (values: Float64Array, count: number) =>
+/** Rows of the lowest values. */
+export const lowest = (values: Float64Array, count: number) =>
   [...values.keys()].sort((a, b) => values[a] - values[b]).slice(0, count)
 
 function expectAll(found: ArrayLike<number>, expected: number[], digits = 5): void {
