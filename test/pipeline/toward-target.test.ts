@@ -6,6 +6,7 @@ import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import type { SelectOptions } from '../../src/pipeline/options.ts'
 import { select } from '../../src/pipeline/select.ts'
 import { readNpy, writeNpy } from '../../src/signals/npy.ts'
+import { tinyModel } from './models.ts'
 import { directory } from './pools.ts'
 import { type TargetFiles, writeTargetFiles } from './targets.ts'
 
@@ -188,6 +189,22 @@ describe('select toward a target', () => {
       expect(result.tokens.selected, method).toBeLessThanOrEqual(4000)
       expect(result.tokens.selected, method).toBeGreaterThan(3500)
     }
+  })
+
+  it('compares by the hidden states of the proxy: of a model as it is, and of nano after its training', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 40, targets: 5 })
+    const run = runner(files, home)
+    const proxy = tinyModel(join(home, 'model'), { config: { max_position_embeddings: 160 } })
+    const asked = { embedding: 'proxy', methodOptions: { domains: 'all' as const }, budget: '6' }
+    const model = await run('model', { ...asked, proxy, run: 'model' })
+    expect(model.result.target?.embedding?.name).toBe(`hidden states of ${proxy}`)
+    expect(model.stages).not.toHaveProperty('trajectories')
+    const nano = await run('nano', { ...asked, run: 'nano' })
+    expect(nano.result.target?.embedding?.name).toBe('hidden states of nano')
+    expect(nano.stages).toMatchObject({ trajectories: false, embeddings: false })
+    const again = await run('again', { ...asked, run: 'nano', method: 'tapt-knn', methodOptions: {} })
+    expect(again.stages).toMatchObject({ trajectories: true, embeddings: true, neighbours: false })
   })
 
   it('says what is missing or wrong before it works', async () => {
