@@ -2,6 +2,7 @@ import { readdirSync as readDirectory, readFileSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
+import { Database, literal } from '../../src/dataset/parquet.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import type { SelectOptions } from '../../src/pipeline/options.ts'
 import { select } from '../../src/pipeline/select.ts'
@@ -22,6 +23,13 @@ function runner(files: TargetFiles, home: string) {
     const stages = Object.fromEntries(result.stages.map(({ name: stage, cached }) => [stage, cached]))
     return { result, stages, picked: lines(place.out), page: () => readFileSync(result.report, 'utf8') }
   }
+}
+
+/** The lines of a Parquet file. */
+async function rowsOf(file: string): Promise<Record<string, unknown>[]> {
+  await using database = await Database.open()
+  const reader = await database.connection.runAndReadAll(`SELECT * FROM read_parquet(${literal(file)})`)
+  return reader.getRowObjects()
 }
 
 const shareOf = (picked: string[], domain: string) =>
@@ -52,6 +60,22 @@ describe('select toward a target', () => {
       'SHA-256 of the target',
     ])
       expect(page).toContain(words)
+
+    const table = await rowsOf(gotD.result.selectionFile)
+    expect(Object.keys(table[0])).toEqual([
+      ...['row', 'selected', 'source', 'tokens', 'trained_tokens', 'gradient', 'potential', 'nearest_target'],
+      ...['nearest_cost', 'candidate', 'domain_distance', 'first_copy'],
+    ])
+    expect(table.map(({ source }) => source)).toEqual(files.domains)
+    const picks = table.filter(({ selected }) => selected)
+    const others = table.filter(({ selected, candidate }) => !selected && candidate)
+    expect(Math.max(...picks.map(({ gradient }) => gradient as number))).toBeLessThanOrEqual(
+      Math.min(...others.map(({ gradient }) => gradient as number)),
+    )
+    for (const { nearest_target, nearest_cost } of table) {
+      expect(nearest_target as number).toBeLessThan(40)
+      expect(nearest_cost as number).toBeLessThanOrEqual(4)
+    }
 
     // Without the domain test the gradients alone have to find it.
     const all = await run('all', { methodOptions: { domains: 'all' } })
