@@ -42,7 +42,7 @@ export interface SinkhornOptions {
    * Default 1e-4; Infinity: the marginal error decides alone.
    */
   rankTolerance?: number
-  /** Most iterations. Default 2000. */
+  /** Most iterations on all candidates. Default 2000. */
   iterations?: number
   /** rho: both marginals are free, at a penalty of rho KL in units of cost. Default: balanced. */
   unbalanced?: number

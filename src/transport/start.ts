@@ -45,7 +45,7 @@ export function inCallersOrder(values: Float64Array, order: Uint32Array): Float6
 /** Solves roughly on ever larger samples. Leaves the weights of all candidates in place. */
 export async function startOnSamples(
   problem: OpenProblem,
-  { targetWeights, candidateWeights, iterations }: Settings,
+  { targetWeights, candidateWeights }: Settings,
   order: Uint32Array,
   given: number | undefined,
   signal: AbortSignal | undefined,
@@ -53,10 +53,9 @@ export async function startOnSamples(
   const relaxationFrom = (start: number) => (given === undefined ? adaptiveRelaxation(start) : fixedRelaxation(given))
   let potential: Float64Array = new Float64Array(targetWeights.length)
   let relaxation = relaxationFrom(1)
-  const cap = Math.min(iterations, MOST_ITERATIONS)
   for (const rows of samplesOf(order.length)) {
     useWeights(problem.views, candidateWeights, order, rows)
-    const rule = { ...ENOUGH, relaxation, iterations: cap, signal }
+    const rule = { ...ENOUGH, relaxation, iterations: MOST_ITERATIONS, signal }
     potential = (await iterate(problem, rows, targetWeights, potential, rule)).potential
     relaxation = relaxationFrom(relaxation.value)
   }
