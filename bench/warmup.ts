@@ -23,7 +23,7 @@ import { machine } from './sides.ts'
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    model: { type: 'string', default: 'test/fixtures/models/stories260K' },
+    model: { type: 'string' },
     domain: { type: 'string', default: 'medquad/ninds' },
     pick: { type: 'string', default: '400' },
     task: { type: 'string', default: '100' },
@@ -36,8 +36,9 @@ const { values: options, positionals } = parseArgs({
   },
 })
 const [poolPath, targetPath] = positionals
-if (targetPath === undefined) throw new Error('name the pool and the target: see the head of bench/warmup.ts')
 const { model, domain } = options
+if (targetPath === undefined || model === undefined)
+  throw new Error('name the pool, the target and a model: see the head of bench/warmup.ts')
 const [threads, epochs, learningRate] = [options.threads, options.epochs, options.rate].map(Number)
 
 type Row = { text: string; domain?: string }
