@@ -54,8 +54,14 @@ export type { ReportData } from './report/data.ts'
 export { buildReport } from './report/report.ts'
 export { readNpy, writeNpy } from './signals/npy.ts'
 export { type Signal, type Signals, signal } from './signals/signal.ts'
-export { keepDistinct } from './similarity/near-pairs.ts'
-export { type NeighbourSearch, type Neighbours, openNeighbours } from './similarity/neighbours.ts'
+export { type Distinct, type DistinctOptions, keepDistinct } from './similarity/near-pairs.ts'
+export {
+  type NeighbourOptions,
+  type NeighbourSearch,
+  type Neighbours,
+  NO_ROW,
+  openNeighbours,
+} from './similarity/neighbours.ts'
 export type { Vectors } from './similarity/vectors.ts'
 export { loadTokenizer } from './tokenizer/load.ts'
 export { loadPretrainedTokenizer, type PretrainedOptions } from './tokenizer/pretrained.ts'
@@ -63,5 +69,11 @@ export type { Tokenizer } from './tokenizer/tokenizer.ts'
 export { type TrainTokenizerOptions, trainTokenizer } from './tokenizer/train.ts'
 export { sampleCost } from './transport/cost.ts'
 export { calibratedGradient } from './transport/gradient.ts'
-export { type CandidateScorer, type CandidateScores, openScorer } from './transport/scorer.ts'
+export {
+  type CandidateScorer,
+  type CandidateScores,
+  openScorer,
+  type ScorerOptions,
+  type Solved,
+} from './transport/scorer.ts'
 export { type SinkhornOptions, sinkhorn, type Transport, type TransportProblem } from './transport/sinkhorn.ts'

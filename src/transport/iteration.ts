@@ -43,7 +43,7 @@ export async function iterate(
   const { m, epsilon, stored } = layout
   const f = start.slice()
   let absorb = true
-  let targetError = 0
+  let [targetError, absorptions] = [0, 0]
   let checked: Float64Array | undefined
 
   for (let iteration = 1; ; iteration++) {
@@ -51,7 +51,10 @@ export async function iterate(
     const relaxation = rule.relaxation.value
     if (absorb) {
       absorbTargets(problem, targetWeights, f)
-      await problem.run({ do: 'absorb', rows, relaxation, first: iteration === 1 })
+      // Costs are kept only where it shows that they will be wanted again.
+      absorptions++
+      const costs = !layout.keepCosts || absorptions === 1 ? 'compute' : absorptions === 2 ? 'keep' : 'recall'
+      await problem.run({ do: 'absorb', rows, relaxation, first: iteration === 1, costs })
     } else await problem.run({ do: 'iterate', rows, relaxation })
     const blocks = Math.ceil(rows / layout.blockRows)
     let marginalError = views.errors.subarray(0, blocks).reduce((a, b) => a + b, 0)

@@ -119,6 +119,33 @@ export function costsFunction({ columns, at: places }: Layout): number[] {
   ])
 }
 
+/** The same from costs that were kept. */
+export function recallFunction({ columns, at: places }: Layout): number[] {
+  const build = functionBuilder(4)
+  const [first, count, tile, source] = build.parameters
+  const [row4, offset] = locals(build, 2)
+  const [cost, most] = locals(build, 2, V128)
+  const bytes = 4 * columns
+  return build.close([
+    ...overRows(
+      first,
+      count,
+      row4,
+      most.set(f32x4.splat(f32.const(-Infinity))),
+      overColumns(offset, bytes, (extra) => [
+        ...cost.set(v128.load(i32.add(source.get, offset.get), extra)),
+        ...v128.store(i32.add(tile.get, offset.get), cost.get, extra),
+        ...most.set(f32x4.pmax(most.get, f32x4.sub(v128.load(offset.get, places.targetBase + extra), cost.get))),
+      ]),
+      ...acrossLanes(most, f32x4.pmax),
+      f32.store(row4.get, f32x4.lane0(most.get), places.rowMost),
+      advance(tile, bytes),
+      advance(source, bytes),
+    ),
+    ...done,
+  ])
+}
+
 export function nearestFunction({ columns, at: places }: Layout): number[] {
   const build = functionBuilder(3)
   const [first, count, tile] = build.parameters

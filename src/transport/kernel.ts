@@ -11,6 +11,7 @@ import {
   entropiesFunction,
   nearestFunction,
   prepareFunction,
+  recallFunction,
   scaleFunction,
   softenFunction,
   sumsFunction,
@@ -24,6 +25,8 @@ export interface Kernel {
   prepare(first: number, last: number): number
   /** Products become costs; `rowMost`, `rowLeast`. */
   costs(first: number, count: number, tile: number): number
+  /** Costs of rows `first` on from `source` to `tile`; `rowMost`. */
+  recall(first: number, count: number, tile: number, source: number): number
   /** `nearest`: the first column whose cost is the row's least. */
   nearest(first: number, count: number, tile: number): number
   /** Costs become E_ji = exp((base_i - C_ij - rowMost_j) / eps); rowSum_j = sum_i targetScale_i E_ji. */
@@ -54,6 +57,7 @@ export function kernelModule(layout: Layout, shared: boolean, relaxed: boolean):
       { name: 'dots', parameters: 6, code: dotsFunction(layout.d, relaxed) },
       { name: 'prepare', parameters: 2, code: prepareFunction(layout) },
       { name: 'costs', parameters: 3, code: costsFunction(layout) },
+      { name: 'recall', parameters: 4, code: recallFunction(layout) },
       { name: 'nearest', parameters: 3, code: nearestFunction(layout) },
       { name: 'soften', parameters: 3, code: softenFunction(layout, relaxed) },
       { name: 'scale', parameters: 3, code: scaleFunction(layout) },

@@ -27,6 +27,8 @@ export interface Sizes {
   threads: number
   /** Whether the kernel matrix is kept. */
   stored: boolean
+  /** Whether there is room for the costs beside it. */
+  keepCosts: boolean
   epsilon: number
   /** lambda = rho / (rho + epsilon); 1 where the marginals are to be met exactly. */
   damping: number
@@ -103,6 +105,7 @@ function regionsOf(l: Omit<Layout, 'at' | 'pages'>) {
     entropies: [Float64Array, l.blocks],
     tile: [Float32Array, l.threads * l.tileRows * l.columns],
     kernel: [Float32Array, l.stored ? rows * l.columns : 0],
+    costs: [Float32Array, l.stored && l.keepCosts ? rows * l.columns : 0],
   } as const
 }
 

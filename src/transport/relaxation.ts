@@ -32,24 +32,29 @@ export function fixedRelaxation(w: number): Relaxation {
   }
 }
 
-/** Iterations over which a rate is measured, and over which no lower error is borne. */
+/** Iterations over which a rate is measured. */
 const WINDOW = 6
 /** Iterations after a change of w that still show the old errors. */
 const SETTLING = 4
+/** Iterations without a lower error that a w is given, and those for which the next lower w is then kept, at first. */
 const SHORT_PATIENCE = 15
+const RESPITE = 20
+const MOST = 1.95
 /** Errors above say nothing of the rate at the end; those below are float32's noise. */
 const LOCAL = 0.2
 const NOISE = 1e-6
 
-/** Starts with `start` (plainly), measures the rate and follows it; halves w - 1, for good, where that was too far. */
+/** Starts with `start` (plainly), measures the rate and follows it; halves w - 1 for a while, ever longer, where that was too far. */
 export function adaptiveRelaxation(start = 1): Relaxation {
   let value = start
-  let most = 1.95
+  let respite = RESPITE
+  let held = 0
   let [least, since] = [Infinity, 0]
   let errors: number[] = []
   const change = (w: number) => {
     value = w
     errors = []
+    least = Infinity
     since = 0
   }
   return {
@@ -59,19 +64,20 @@ export function adaptiveRelaxation(start = 1): Relaxation {
     observe(error) {
       if (!Number.isFinite(error) || error < NOISE) return
       since++
+      held--
       if (error < least) [least, since] = [error, 0]
       if (value > 1 && since > SHORT_PATIENCE) {
-        most = 1 + (value - 1) / 2
-        least = error
-        return change(most)
+        held = respite
+        respite *= 2
+        return change(1 + (value - 1) / 2)
       }
       errors.push(error)
-      if (errors.length <= WINDOW + SETTLING || error > LOCAL) return
+      if (errors.length <= WINDOW + SETTLING || error > LOCAL || held > 0) return
       const rate = (error / errors[errors.length - 1 - WINDOW]) ** (1 / WINDOW)
       if (!(rate < 1 && rate > value - 1)) return
       const plain = Math.min((rate + value - 1) ** 2 / (rate * value ** 2), 0.9999)
       // Halfway to 2 at most: a rate measured early is not to be trusted further.
-      const best = Math.min(2 / (1 + Math.sqrt(1 - plain)), (value + 2) / 2, most)
+      const best = Math.min(2 / (1 + Math.sqrt(1 - plain)), (value + 2) / 2, MOST)
       if (best > value + 0.02) change(best)
     },
   }

@@ -62,7 +62,7 @@ export async function openScorer(solved: Solved, options: ScorerOptions = {}): P
   if (targetPotential.length !== m)
     throw optionFault('target potentials do not fit their targets', targetPotential.length, `${m} potentials`)
   if (!(Number.isSafeInteger(blockRows) && blockRows >= 1)) throw optionFault('blockRows', blockRows, 'an integer >= 1')
-  const open = await openProblem(targets, { n: blockRows, stored: false, epsilon, damping }, parallel)
+  const open = await openProblem(targets, { n: blockRows, stored: false, keepCosts: false, epsilon, damping }, parallel)
   const { views } = open
   for (let i = 0; i < m; i++) {
     const base = Math.fround(targetPotential[i])

@@ -9,7 +9,7 @@ import { grouped, PANEL_COLUMNS } from '../similarity/tiles.ts'
 import { byTicket, type Stretch } from '../webassembly/team.ts'
 import { type WasmMemory, type WasmModule, WebAssembly } from '../webassembly/webassembly.ts'
 import type { Kernel } from './kernel.ts'
-import { type Layout, type Views, viewsOf } from './layout.ts'
+import { type Layout, viewsOf } from './layout.ts'
 
 export interface SharedTransport {
   layout: Layout
@@ -22,14 +22,17 @@ interface Rows {
   rows: number
 }
 
+/** Where an absorption has its costs from: they are computed, and perhaps kept, or those that were kept. */
+export type Costs = 'compute' | 'keep' | 'recall'
+
 export type Command = Rows &
   (
     | { do: 'prepare' }
     /**
-     * g from f by log-sum-exp over freshly computed costs, K = exp((f + g - C) / eps), and `totals` of b_j K_ij. `first`: there is no
-     * earlier g to measure the error of, or to mix with.
+     * g from f by log-sum-exp over the costs, K = exp((f + g - C) / eps), and `totals` of b_j K_ij. `first`: there is no earlier g to measure
+     * the error of, or to mix with.
      */
-    | { do: 'absorb'; relaxation: number; first: boolean }
+    | { do: 'absorb'; relaxation: number; first: boolean; costs: Costs }
     /** The same from the stored kernel. */
     | { do: 'iterate'; relaxation: number }
     /** Log-sum-exp over candidates of log b_j + (g_j - C_ij) / eps for the rescued targets: `most`, `totals`. */
@@ -39,6 +42,8 @@ export type Command = Rows &
     /** Prepares the rows; then `plainPotential`, `nearest` and `rowLeast`. */
     | { do: 'score' }
   )
+
+type Absorb = Extract<Command, { do: 'absorb' }>
 
 /**
  * What the kernel has dropped as 0 is under exp(-50) of its row's largest entry (exponential.ts). So that it would not show in any sum, the
@@ -57,13 +62,14 @@ const RELAXED_REACH = 30
 
 /** Sets up this thread's view of the problem. */
 export async function attach({ layout, memory, module }: SharedTransport, worker: number) {
-  const views = viewsOf(layout, memory.buffer)
+  const { ticket } = viewsOf(layout, memory.buffer)
   const { exports } = await WebAssembly.instantiate(module, { core: { memory } })
-  const work = blockWork(layout, views, exports as Kernel, worker)
-  return byTicket<Command>(views.ticket, work) satisfies (stretch: Stretch<Command>) => void
+  const work = blockWork(layout, memory, exports as Kernel, worker)
+  return byTicket<Command>(ticket, work) satisfies (stretch: Stretch<Command>) => void
 }
 
-function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number) {
+function blockWork(layout: Layout, memory: WasmMemory, kernel: Kernel, worker: number) {
+  const views = viewsOf(layout, memory.buffer)
   const { d, at, columns, tileRows, stripRows, blockRows, stored, epsilon, damping } = layout
   const rowBytes = 4 * columns
   const tile = at.tile + worker * tileRows * rowBytes
@@ -76,12 +82,15 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
   const kernelOf = (row: number) => (stored ? at.kernel + row * rowBytes : tile)
   const totalsOf = (block: number) => at.totals + 8 * block * columns
 
-  /** E of rows [first, first + count) to `place`, and rowMost, rowLeast, rowSum. */
-  const soften = (first: number, count: number, place: number, nearest = false) => {
+  const bytes = new Uint8Array(memory.buffer)
+
+  /** Costs of rows [first, first + count) to `place`, with rowMost, and rowLeast where they are computed. */
+  const weigh = (first: number, count: number, place: number, costs: Costs) => {
+    const kept = at.costs + first * rowBytes
+    if (costs === 'recall') return kernel.recall(first, count, place, kept)
     kernel.dots(at.candidates + 4 * first * d, grouped(count) / 4, at.panels, columns / PANEL_COLUMNS, place, rowBytes)
     kernel.costs(first, count, place)
-    if (nearest) kernel.nearest(first, count, place)
-    kernel.soften(first, count, place)
+    if (costs === 'keep') bytes.copyWithin(kept, place, place + count * rowBytes)
   }
   /** T_j of a softened row. */
   const update = (j: number) => -damping * (rowMost[j] + epsilon * Math.log(rowSum[j]))
@@ -112,9 +121,10 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
     kernel.gather(first, count, place, sums)
   }
 
-  const absorb = (first: number, count: number, block: number, relaxation: number, fresh: boolean) => {
+  const absorb = (first: number, count: number, block: number, { relaxation, first: fresh, costs }: Absorb) => {
     const place = kernelOf(first)
-    soften(first, count, place)
+    weigh(first, count, place, costs)
+    kernel.soften(first, count, place)
     let error = 0
     for (let j = first; j < first + count; j++) {
       const plain = update(j)
@@ -178,7 +188,8 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
       for (let j = first; j < first + count; j++)
         candidateScale[j] = Math.exp((plainPotential[j] - candidateBase[j]) / epsilon)
     } else {
-      soften(first, count, place)
+      weigh(first, count, place, 'compute')
+      kernel.soften(first, count, place)
       for (let j = first; j < first + count; j++) {
         plainPotential[j] = update(j)
         absorbRow(j, plainPotential[j])
@@ -195,7 +206,7 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
       case 'prepare':
         return kernel.prepare(first, first + count)
       case 'absorb':
-        return absorb(first, count, block, command.relaxation, command.first)
+        return absorb(first, count, block, command)
       case 'iterate':
         return iterate(first, count, block, command.relaxation)
       case 'rescue':
@@ -204,7 +215,9 @@ function blockWork(layout: Layout, views: Views, kernel: Kernel, worker: number)
         return measure(first, count, block)
       case 'score':
         kernel.prepare(first, first + count)
-        soften(first, count, tile, true)
+        weigh(first, count, tile, 'compute')
+        kernel.nearest(first, count, tile)
+        kernel.soften(first, count, tile)
         for (let j = first; j < first + count; j++) plainPotential[j] = update(j)
     }
   }

@@ -46,7 +46,10 @@ export interface SinkhornOptions {
   iterations?: number
   /** rho: both marginals are free, at a penalty of rho KL in units of cost. Default: balanced. */
   unbalanced?: number
-  /** Bytes that the kernel matrix may take: it is stored when it fits, else computed anew in every iteration. Default 1 GiB. */
+  /**
+   * Bytes that the kernel matrix may take: it is stored when it fits, else computed anew in every iteration. Where it fits twice, costs are
+   * kept beside it when it has had to be computed anew. Default 1 GiB.
+   */
   memoryLimit?: number
   /** Threads to run on. Without it, everything runs here. */
   parallel?: Parallel
@@ -95,7 +98,7 @@ export interface Transport {
  * costs' scale plus 1e-7 of eps. Weights of 0 are refused: leave such rows out.
  *
  * Deterministic: the same bits on any number of threads of one machine (another may fuse multiply-adds or not). An iteration reads 4 m n
- * bytes (stored) or takes 2 m n d operations; memory beside the caller's: 4 (m + n) d bytes, 4 m n when stored, and some 80 MiB at most;
+ * bytes (stored) or takes 2 m n d operations; memory beside the caller's: 4 (m + n) d bytes, 4 m n when stored (twice that with costs), and some 80 MiB at most;
  * all of it must fit 4 GiB.
  *
  * Errors: `WinnowError` with code `vectors-shape`, `vectors-not-finite`, `vectors-too-long`, `transport-option` or `memory`;
@@ -106,10 +109,12 @@ export async function sinkhorn(problem: TransportProblem, options: SinkhornOptio
   const { targets, candidates } = problem
   const { n, d } = candidates
   const { epsilon, damping } = settings
-  const stored = kernelBytes({ m: targets.n, n }) <= settings.memoryLimit
+  const bytes = kernelBytes({ m: targets.n, n })
+  const stored = bytes <= settings.memoryLimit
+  const keepCosts = 2 * bytes <= Math.min(settings.memoryLimit, MOST_KEPT)
   // Starting threads takes tens of milliseconds of a processor.
   const parallel = targets.n * n * (d + 100) > WORTH_THREADS ? options.parallel : undefined
-  await using open = await openProblem(targets, { n, stored, epsilon, damping }, parallel)
+  await using open = await openProblem(targets, { n, stored, keepCosts, epsilon, damping }, parallel)
   const order = orderOf(n)
   placeCandidates(open.views, candidates, order)
   await open.run({ do: 'prepare', rows: n })
@@ -144,6 +149,8 @@ export async function sinkhorn(problem: TransportProblem, options: SinkhornOptio
   }
 }
 
+/** Bytes of kernel and costs beside which everything else still fits 4 GiB. */
+const MOST_KEPT = 3 * 2 ** 30
 /** Multiply-adds of the costs, and something for the kernel, below which one thread is done before others have started. */
 const WORTH_THREADS = 2e8
 

@@ -101,6 +101,16 @@ describe('the kernel', () => {
     }
   })
 
+  it('has the same bits whether costs are kept or computed again', async () => {
+    const problem = { targets: clustered(60, 40, { seed: 1 }), candidates: clustered(500, 40, { seed: 2 }) }
+    // 64 columns of 500 rows take 128,000 bytes: once or twice.
+    const [kept, again] = [256_000, 255_999].map((memoryLimit) =>
+      sinkhorn(problem, { epsilon: 0.002, iterations: 60, threshold: 0, memoryLimit }),
+    )
+    expect(await kept).toEqual(await again)
+    expect((await kept).stored).toBe(true)
+  })
+
   it('agrees without fused multiply-add too', async () => {
     const problem = { targets: clustered(60, 10, { seed: 1 }), candidates: clustered(200, 10, { seed: 2 }) }
     const options = { ...exactly, epsilon: 0.1 }

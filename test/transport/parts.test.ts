@@ -149,10 +149,15 @@ describe('the relaxation', () => {
     expect(Math.abs(run(adaptiveRelaxation(), eta, 200) - best)).toBeLessThan(0.03)
   })
 
-  it('steps back for good where it finds no lower error', () => {
+  it('steps back, for a while, where it finds no lower error', () => {
     const relaxation = adaptiveRelaxation(1.8)
     for (let i = 0; i < 20; i++) relaxation.observe(i % 2 === 0 ? 0.3 : 0.4)
     expect(relaxation.value).toBe(1.4)
+    // Errors that call for more, which it then takes.
+    for (let i = 0; i < 15; i++) relaxation.observe(0.1 * 0.97 ** i)
+    expect(relaxation.value).toBe(1.4)
+    for (let i = 15; i < 30; i++) relaxation.observe(0.1 * 0.97 ** i)
+    expect(relaxation.value).toBeGreaterThan(1.5)
   })
 
   it('stays as given until the iteration diverges', () => {
