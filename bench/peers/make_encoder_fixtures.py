@@ -5,6 +5,7 @@
 OUT/tiny-bert/    a BERT of 2 layers, d = 32, laid out as sentence-transformers saves it, with onnx/model.onnx (float32) in place of its weights
 OUT/expected.json texts, their token ids (special tokens included, cut to max_seq_length) and for each pooling mode of sentence-transformers the
                   vectors of SentenceTransformer.encode, not normalised
+OUT/half.onnx     a graph that looks ids up in a float16 table, row i: i, 1, -i/2
 """
 
 import json
@@ -12,6 +13,8 @@ import os
 import sys
 import tempfile
 
+import numpy as np
+import onnx
 import sentence_transformers
 import torch
 from sentence_transformers import SentenceTransformer
@@ -54,6 +57,19 @@ def make_tokenizer(folder):
     return len(vocab)
 
 
+def make_half(path, size):
+    ids = np.arange(size)
+    table = np.stack([ids, np.ones(size), -ids / 2], axis=1).astype(np.float16)
+    axes = ["batch", "length"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])], "half",
+        [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, axes)],
+        [onnx.helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT16, [*axes, 3])],
+        [onnx.numpy_helper.from_array(table, "table")],
+    )  # fmt: skip
+    onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 17)]), path)
+
+
 def main():
     out = sys.argv[1]
     torch.manual_seed(4)
@@ -75,6 +91,7 @@ def main():
                 saved = os.path.join(folder, "saved")
                 model.save(saved)
         export(saved, os.path.join(out, "tiny-bert"))
+    make_half(os.path.join(out, "half.onnx"), size)
     expected = {"sentence_transformers": sentence_transformers.__version__, "maxTokens": MAX_TOKENS, "texts": TEXTS, "ids": tokens, "vectors": vectors}
     with open(os.path.join(out, "expected.json"), "w") as file:
         json.dump(expected, file, ensure_ascii=False)
