@@ -47,7 +47,7 @@ const LABELS: Record<Step, string> = {
   distinct: 'near duplicates',
   neighbours: 'neighbours',
   importance: 'weigh n-grams',
-  near: 'compare the pick',
+  near: 'compare picks',
   select: 'select',
   write: 'write records',
   report: 'write report',

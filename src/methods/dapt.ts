@@ -38,9 +38,11 @@ export const dapt = defineMethod({
     const distance = requireSignal(signals, 'distance', rows)
     const all = usableRows(input)
     const domains = domainDistances(distance, source)
+    const members = new Map<number, number[]>(domains.map(({ code }) => [code, []]))
+    for (const row of all) members.get(source.data[row])?.push(row)
     const drawn = domains.map(({ code }) => {
-      const members = all.filter((row) => source.data[row] === code)
-      return sample(members, members.length, randomStream(seed, 'dapt draw', code))
+      const rows = Uint32Array.from(members.get(code) as number[])
+      return sample(rows, rows.length, randomStream(seed, 'dapt draw', code))
     })
     // One after the other: a budget in tokens goes on in the next domain where the nearest has no row left that fits.
     const ordered = new Uint32Array(all.length)
@@ -49,19 +51,21 @@ export const dapt = defineMethod({
       return at + part.length
     }, 0)
     const selected = takeInOrder(ordered, input)
+    const taken = new Map<number, number>()
+    for (const row of selected) taken.set(source.data[row], (taken.get(source.data[row]) ?? 0) + 1)
     const groups = domains.map(({ code, name, rows: count }) => ({
       id: code,
       label: name,
       rows: count,
-      selected: selected.reduce((total, row) => total + Number(source.data[row] === code), 0),
+      selected: taken.get(code) ?? 0,
     }))
-    const beyond = groups.slice(1).filter(({ selected: taken }) => taken > 0)
+    const beyond = groups.slice(1).filter(({ selected: count }) => count > 0)
     const notices: Notice[] = []
     if (beyond.length > 0)
       notices.push({
         code: 'domain-exhausted',
         message: `the nearest source (${groups[0].label || 'without a name'}) has only ${groups[0].rows} rows: the rest is from ${beyond.map(({ label }) => label || '(none)').join(', ')}`,
-        rows: beyond.reduce((total, { selected: taken }) => total + taken, 0),
+        rows: beyond.reduce((total, { selected: count }) => total + count, 0),
       })
     return {
       selected,

@@ -3,7 +3,6 @@
 import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
 import { calibratedGradient } from '../transport/gradient.ts'
-import { underFilled } from './budget.ts'
 import { distinctCandidates } from './candidates.ts'
 import { domainDistances } from './domains.ts'
 import { defineMethod, type Notice, type SelectionInput } from './method.ts'
@@ -12,7 +11,7 @@ import { cost, domainSample, transportOptions } from './transport-options.ts'
 
 /** Share of the pool below which a pick by gradient is mostly outliers of the embedding. */
 const SMALL_BUDGET = 1e-3
-/** Where between the target's own spread (0) and an unrelated pairing (1) the nearest domain is called far. */
+/** Where between the target's own neighbourhood (0) and an unrelated pairing (1) the nearest rows of the pool are called far. */
 const FAR = 0.75
 
 const options = z.object({
@@ -24,7 +23,7 @@ const options = z.object({
     .union([z.literal('auto'), z.literal('all'), z.coerce.number().int().min(1)])
     .default('auto')
     .describe(
-      'Sources to pick from, the nearest to the target; auto is 2 (more where the budget needs them), all with --contrast',
+      'Sources to pick from, the nearest to the target; auto is 2, more where they hold less than twice the budget, and all with --contrast',
     ),
   domainSample,
   cost,
@@ -54,7 +53,7 @@ type Options = z.output<typeof options>
  * constants and must not be merged.
  *
  * Columns: `gradient`, `potential`, `nearest_target` (target row of least cost), `nearest_cost`, `candidate` (1: could be picked, at a larger budget),
- * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `near_to` (-1: not looked at). The seed
+ * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `preferencesto` (-1: not looked at). The seed
  * decides the sample; the choice itself draws nothing. O(N log N).
  */
 export const gotD = defineMethod({
@@ -71,7 +70,7 @@ export const gotD = defineMethod({
   options,
   needs: ({ contrast, domains, domainSample, cost, duplicates, nearThreshold, ...choices }, unit) => {
     const collapse = duplicates !== 'keep'
-    const kept = domains === 'auto' ? (contrast ? 'all' : 2) : domains
+    const kept = domains === 'auto' && contrast ? 'all' : domains
     const { sample, epsilon, relaxation, threshold, maxIterations, unbalanced } = choices
     return [
       ...(unit === 'tokens' ? [{ signal: 'tokens' } as const] : []),
@@ -100,7 +99,7 @@ export const gotD = defineMethod({
     ]
   },
   select: (input: SelectionInput<Options>) => {
-    const { rows, budget, signals, options } = input
+    const { rows, signals, options } = input
     const { potential, gradient, pickable, candidates } = scoresOf(input)
     const ordered = usableRows(input).filter((row) => pickable[row] !== 0)
     const sign = options.contrast ? -1 : 1
@@ -117,11 +116,11 @@ export const gotD = defineMethod({
         candidate: candidates,
         domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
         ...(copies && { first_copy: copies.data as Uint32Array }),
-        ...(distinct && { near_to: distinct.data as Int32Array }),
+        ...(distinct && { preferencesto: distinct.data as Int32Array }),
       },
       groups: groupsOf(input, selected),
       ...countTokens(selected, input),
-      notices: [...warnings(input, selected.length), ...underFilled(budget, selected.length)],
+      notices: [...warnings(input, selected.length), ...whyFewer(input, selected, ordered.length)],
     }
   },
 })
@@ -166,6 +165,45 @@ function groupsOf({ rows, signals }: SelectionInput<Options>, selected: Uint32Ar
   }))
 }
 
+/** Where the rows that may be picked do not fill the budget: how many, and what kept the others out. */
+function whyFewer(
+  { rows, budget, signals }: SelectionInput<Options>,
+  selected: Uint32Array,
+  pickable: number,
+): Notice[] {
+  const { copies, distinct, tokens } = signals
+  const filled =
+    budget.unit === 'rows'
+      ? selected.length >= budget.rows
+      : selected.length < pickable ||
+        selected.reduce((total, row) => total + (tokens?.data[row] ?? 0), 0) >= budget.tokens
+  if (filled) return []
+  const potential = requireSignal(signals, 'potential', rows).data as Float64Array
+  const candidate = requireSignal(signals, 'candidate', rows).data as Uint8Array
+  const preferences = distinct?.data as Int32Array | undefined
+  const mass = distinctCandidates(candidate, copies?.data).length
+  const [none, outside] = [
+    potential.reduce((n, g) => n + Number(Number.isNaN(g)), 0),
+    candidate.reduce((n, c) => n - c, rows),
+  ]
+  const near = preferences?.reduce((n, preferred, row) => n + Number(preferred >= 0 && preferred !== row), 0) ?? 0
+  const reasons = [
+    [outside - none, 'are of sources that were not kept (--domains all keeps them)'],
+    [rows - outside - mass, 'repeat an earlier text (--duplicates keep takes them)'],
+    [near, 'are near a preferred row (--near-threshold)'],
+    [none, 'have no vector'],
+  ] as const
+  const others = reasons.filter(([count]) => count > 0).map(([count, why]) => `${count.toLocaleString('en')} ${why}`)
+  const asked = budget.unit === 'rows' ? `${budget.rows} rows` : `${budget.tokens} tokens`
+  return [
+    {
+      code: 'under-filled',
+      message: `only ${selected.length} rows could be selected; the budget is ${asked}${others.length === 0 ? '' : `: ${others.join(', ')}`}`,
+      ...(budget.unit === 'rows' && { rows: budget.rows - selected.length }),
+    },
+  ]
+}
+
 function warnings({ rows, signals, options }: SelectionInput<Options>, selected: number): Notice[] {
   const notices: Notice[] = []
   if (selected < SMALL_BUDGET * rows)
@@ -173,15 +211,14 @@ function warnings({ rows, signals, options }: SelectionInput<Options>, selected:
       code: 'small-budget',
       message: `${selected} rows are under 0.1 % of the pool: at such a budget the lowest gradients are often outliers; read some of the pick before training on it`,
     })
-  const distance = requireSignal(signals, 'distance', rows)
-  const { self, unrelated } = distance.provenance as { self: number | null; unrelated: number | null }
-  if (self === null || unrelated === null || !(unrelated > self)) return notices
-  const nearest = domainDistances(distance, signals.source)[0]
-  const place = (nearest.distance - self) / (unrelated - self)
-  if (place > FAR && !options.contrast)
+  // An unrelated pairing is 1, the target's own neighbourhood 0.
+  const { near, own, unrelated } = requireSignal(signals, 'distance', rows).provenance as Record<string, number | null>
+  if (options.contrast || near === null || own === null || unrelated === null || !(unrelated > own)) return notices
+  const place = (near - own) / (unrelated - own)
+  if (place > FAR)
     notices.push({
       code: 'far-target',
-      message: `no part of the pool is near the target: the nearest ${signals.source ? `source (${nearest.name || 'without a name'})` : 'match'} is at ${(100 * place).toFixed(0)} % of the way from the target's own spread to an unrelated pairing; the pick may not help`,
+      message: `nothing in the pool is near the target: between the cost from a target row to another (${own.toPrecision(3)}) and to a row at random (${unrelated.toPrecision(3)}), the nearest row of the pool is at ${near.toPrecision(3)}; the pick may not help`,
     })
   return notices
 }

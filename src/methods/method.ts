@@ -37,10 +37,10 @@ export type SignalNeed =
   | { signal: 'distance'; of: 'embeddings'; sample: number; epsilon: EpsilonPolicy }
   /**
    * [N] potential g(x) - epsilon log b of each row in one transport problem between the target and `sample` of the candidates: the rows of the
-   * `domains` nearest sources (more where the budget needs them). With it come `nearest` [N], the target row of least cost, `nearest_cost`
+   * `domains` nearest sources (methods/domains.ts). With it come `nearest` [N], the target row of least cost, `nearest_cost`
    * [N] and `candidate` [N].
    */
-  | ({ signal: 'potential'; of: 'embeddings'; domains: number | 'all'; collapse: boolean } & TransportChoices)
+  | ({ signal: 'potential'; of: 'embeddings'; domains: 'auto' | 'all' | number; collapse: boolean } & TransportChoices)
   /** [N] the row that was preferred to each as its near duplicate, itself where none was; -1 where the walk never came to it. */
   | { signal: 'distinct'; of: 'embeddings'; by: 'potential'; descending: boolean; threshold: number; collapse: boolean }
   /** [N] place of each row in the order in which target rows take their nearest neighbours round by round; -1 beyond the budget. */
@@ -55,8 +55,8 @@ export interface TransportChoices {
   /** Candidates that the problem is solved on. */
   sample: number
   epsilon: EpsilonPolicy
-  /** w in (0, 2). */
-  relaxation: number
+  /** w in (0, 2); `auto` follows the rate of convergence. */
+  relaxation: 'auto' | number
   /** L1 marginal error. */
   threshold: number
   iterations: number

@@ -22,12 +22,12 @@ export const domainSample = count()
 export const transportOptions = {
   sample: count().default(20_000).describe('Candidates that the transport problem is solved on; every row is scored'),
   epsilon,
-  relaxation: z.coerce
-    .number()
-    .gt(0)
-    .lt(2)
-    .default(1)
-    .describe('Relaxation w of the iteration; falls back to 1 where it diverges'),
+  relaxation: z
+    .union([z.literal('auto'), z.coerce.number().gt(0).lt(2)])
+    .default('auto')
+    .describe(
+      'Relaxation w of the iteration; auto follows the rate of convergence, to the same end in fewer iterations',
+    ),
   threshold: positive().default(1e-3).describe('Marginal error (L1) at which the iteration may stop'),
   maxIterations: count().default(2000).describe('Iterations of the transport problem, at most'),
   unbalanced: z

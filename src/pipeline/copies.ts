@@ -23,7 +23,6 @@ export interface Copies {
 export async function findCopies(context: Context<ResolvedOptions>, dataset: Dataset, pool: Pool): Promise<Copies> {
   const { rows } = pool.facts
   const { normaliseLength } = context.options
-  const file = 'signals/copies.npy'
   const result = await perform<Json>(context, {
     name: 'copies',
     version: 1,
@@ -41,6 +40,7 @@ export async function findCopies(context: Context<ResolvedOptions>, dataset: Dat
         const done = (records.at(-1)?.row ?? 0) + 1
         progress({ fraction: done / rows, done, unit: 'rows' })
       }
+      const file = `signals/copies/${work.key.slice(0, 12)}.npy`
       return { outputs: [await work.write(file, writeNpy({ shape: [rows], data: first }))], value: { copies } }
     },
     summary: (value) => {
@@ -48,7 +48,7 @@ export async function findCopies(context: Context<ResolvedOptions>, dataset: Dat
       return `${copies.toLocaleString('en')} row${copies === 1 ? '' : 's'} with the text of an earlier one`
     },
   })
-  const { data } = readNpy(await readFile(context.run.path(file)))
+  const { data } = readNpy(await readFile(context.run.path(result.outputs[0].path)))
   const counts = new Uint32Array(rows)
   for (const first of data) counts[first]++
   return { signal: signal('copies', data), counts, hash: result.hash }

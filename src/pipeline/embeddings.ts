@@ -38,6 +38,12 @@ export interface Embedded {
   empty: Uint32Array
 }
 
+/** Of the pool and of the target. */
+export interface Sides<T> {
+  pool: T
+  target: T
+}
+
 interface Embedding {
   stage: Extract<StageName, 'embeddings' | 'target-embeddings'>
   dataset: Dataset

@@ -17,7 +17,6 @@ export async function weighRows(
   { dataset, pool, target }: { dataset: Dataset; pool: Pool; target: Target },
 ): Promise<{ signal: Signal; hash: string }> {
   const { rows } = pool.facts
-  const file = 'signals/importance.npy'
   const reading = { signal: context.signal }
   const result = await perform<Json>(context, {
     name: 'importance',
@@ -44,11 +43,12 @@ export async function weighRows(
         for (const { row, turns } of records) importance[row] = weigh(comparedText(turns))
         tell(records.length)
       }
+      const file = `signals/importance/${work.key.slice(0, 12)}.npy`
       const output = await work.write(file, writeNpy({ shape: [rows], data: importance }))
       return { outputs: [output], value: { rows } }
     },
     summary: (value) => `${(value as { rows: number }).rows.toLocaleString('en')} rows weighed`,
   })
-  const { data } = readNpy(await readFile(context.run.path(file)))
+  const { data } = readNpy(await readFile(context.run.path(result.outputs[0].path)))
   return { signal: signal('importance', data), hash: result.hash }
 }

@@ -2,16 +2,15 @@
 
 import { readFile } from 'node:fs/promises'
 import { workerThreads } from '../parallel/threads.ts'
-import type { Json } from '../runs/hash.ts'
+import { hashJson, type Json } from '../runs/hash.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { type Neighbours, openNeighbours } from '../similarity/neighbours.ts'
 import { type RoundRobin, roundRobin } from '../similarity/round-robin.ts'
 import { type Context, perform } from './context.ts'
 import { rowsWithVector } from './domains.ts'
-import type { Embedded } from './embeddings.ts'
+import type { Embedded, Sides } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Sides } from './toward-target.ts'
 import { blockRows, gatherVectors, vectorBlocks } from './vector-files.ts'
 
 /** Neighbours of a target row that are looked for at first, over its equal share of the budget. */
@@ -40,13 +39,19 @@ export async function orderByNeighbours(
       : taken.reduce((total, row) => total + tokens.perRow[row], 0) >= tokens.budget
   const result = await perform<Json>(context, {
     name: 'neighbours',
-    version: 1,
+    version: 2,
     inputs: hashes,
-    options: { rows: budgetRows, tokens: tokens?.budget ?? null },
+    options: {
+      rows: budgetRows,
+      tokens: tokens === undefined ? null : { budget: tokens.budget, rows: hashJson(Array.from(tokens.perRow)) },
+    },
     async execute(work, progress) {
       const reading = { normalise: true, signal: context.signal }
       const wanted = rowsWithVector(vectors.target)
       const targets = await gatherVectors(vectors.target.files, wanted, reading)
+      // A zero vector is at a right angle to all, nearer than what points away: it says nothing.
+      const keep = new Uint8Array(rows).fill(1)
+      for (const row of vectors.pool.empty) keep[row] = 0
       let found: RoundRobin
       for (let k = SPARE * Math.ceil(budgetRows / targets.n) + 8; ; k *= 2) {
         const depth = Math.min(rows, k)
@@ -60,7 +65,7 @@ export async function orderByNeighbours(
           blockRows: blockRows(dimensions),
         })
         for await (const { first, data } of vectorBlocks(vectors.pool.files, reading)) {
-          await search.add(data, first)
+          await search.add(data, first, keep.subarray(first, first + data.length / dimensions))
           const done = first + data.length / dimensions
           progress({ fraction: done / rows, done, unit: 'rows', detail: `${k} neighbours of each target row` })
         }
@@ -78,7 +83,10 @@ export async function orderByNeighbours(
       const outputs = []
       for (const name of names)
         outputs.push(
-          await work.write(`signals/${name.replace('_', '-')}.npy`, writeNpy({ shape: [rows], data: arrays[name] })),
+          await work.write(
+            `signals/neighbours/${work.key.slice(0, 12)}/${name.replace('_', '-')}.npy`,
+            writeNpy({ shape: [rows], data: arrays[name] }),
+          ),
         )
       return { outputs, value: { taken: found.rows.length } }
     },

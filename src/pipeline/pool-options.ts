@@ -19,7 +19,7 @@ export interface PoolOptions {
   template?: string
   /** Default `stop`. */
   onBadRow?: 'stop' | 'skip'
-  /** DuckDB's memory limit: it reads and writes Parquet. Default 512MB. */
+  /** Of DuckDB, which reads and writes Parquet (default 512MB), and of the matrix of a transport problem (default 1GiB). */
   memoryLimit?: string
   /** The command as typed, for the manifest and the report. */
   command?: string
@@ -76,6 +76,14 @@ export function resolvePoolOptions(
     memoryLimit: options.memoryLimit,
     command: options.command ?? defaults.command,
   }
+}
+
+/** A memory limit in bytes, in DuckDB's units: `2GB` is 2e9, `2GiB` 2^31. */
+export function memoryBytes(limit: string | undefined): number | undefined {
+  const match = limit === undefined ? null : /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b$/i.exec(limit.trim())
+  if (match === null) return undefined
+  const [, number, unit, binary] = match
+  return Number(number) * (binary ? 1024 : 1000) ** ' kmgt'.indexOf(unit.toLowerCase() || ' ')
 }
 
 /** `data/math.jsonl.gz` → `math` and `.jsonl.gz`; patterns lose their wildcards, and `data/*.jsonl` is `data`. */

@@ -87,6 +87,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
         selected: chosen.selected,
         hash: chosen.hash,
         vectors: vectors.pool.files,
+        cost: computed.toward?.embedding?.normalise ? computed.toward.transport?.cost : undefined,
       }))
     const record = await writeChosen(context, dataset, pool, { chosen, ownOutput })
     const report = await writeReport(context, {

@@ -3,25 +3,21 @@
 import { WinnowError } from '../errors.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
+import type { Signal } from '../signals/signal.ts'
 import { type Context, notify } from './context.ts'
 import { type Copies, findCopies } from './copies.ts'
 import { walkDistinct } from './distinct.ts'
 import { type DomainFacts, testDomains } from './domains.ts'
 import { openEmbedder } from './embedder.ts'
-import { type Embedded, embedRows } from './embeddings.ts'
+import { type Embedded, embedRows, type Sides } from './embeddings.ts'
 import { weighRows } from './importance.ts'
 import { importVectors } from './imported-embeddings.ts'
 import { orderByNeighbours } from './neighbours.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { Pool } from './pool.ts'
 import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
 import type { Target } from './target.ts'
 import { scoreCandidates, type TransportFacts } from './transport.ts'
-
-/** Of the pool and of the target. */
-export interface Sides<T> {
-  pool: T
-  target: T
-}
 
 /** What is known of the target and the embedding, for later stages and the report. */
 export interface TowardTarget {
@@ -69,9 +65,14 @@ export async function computeTowardTarget(
     }
     case 'distance': {
       const { vectors } = withVectors(toward)
+      const source = maybeDomains(context, pool, signals)
       const tested = await testDomains(context, {
-        ...{ pool, vectors },
-        hashes: { embeddings: hashes.embeddings, target: hashes['target-embeddings'] },
+        ...{ rows: pool.facts.rows, source, vectors },
+        hashes: {
+          embeddings: hashes.embeddings,
+          target: hashes['target-embeddings'],
+          ...(source && { source: pool.hash }),
+        },
         normalise: toward.embedding?.normalise ?? true,
         sample: need.sample,
         epsilon: need.epsilon,
@@ -79,17 +80,17 @@ export async function computeTowardTarget(
       toward.domains = tested.facts
       signals.distance = tested.signal
       hashes.distance = tested.hash
-      if (pool.source) signals.source = pool.source
+      if (source) signals.source = source
       break
     }
     case 'potential': {
       const { vectors, copies } = withVectors(toward)
       const scored = await scoreCandidates(context, {
-        ...{ need, pool, vectors, copies },
+        ...{ need, rows: pool.facts.rows, source: signals.source, vectors, copies },
         hashes: vectorHashes(hashes),
         distance: { signal: signals.distance, hash: hashes.distance },
         normalise: toward.embedding?.normalise ?? true,
-        budgetRows: rowsOfBudget(budget, perRow),
+        ...{ budget, tokens: perRow.signal.data },
       })
       toward.transport = scored.facts
       Object.assign(signals, scored.signals)
@@ -140,9 +141,33 @@ function tellOfEmpty(context: Context, { pool, target }: Sides<Embedded>): void 
     if (empty.length > 0)
       notify(context, {
         code: 'no-features',
-        message: `${empty.length === 1 ? 'a row' : `${empty.length.toLocaleString('en')} of ${files.rows.toLocaleString('en')} rows`} of the ${name} ${empty.length === 1 ? 'has' : 'have'} nothing that the embedding knows and take${empty.length === 1 ? 's' : ''} no part`,
+        message: `${empty.length === 1 ? 'a row' : `${empty.length.toLocaleString('en')} of ${files.rows.toLocaleString('en')} rows`} of the ${name} ${empty.length === 1 ? 'has' : 'have'} nothing that the embedding knows and cannot be compared`,
         rows: empty.length,
       })
+}
+
+/** Sources of a pool, at most, that are tested one by one: each is a transport problem of its own. */
+const MOST_DOMAINS = 1000
+
+/** The sources that the domain test goes by. @throws {WinnowError} `too-many-sources` where a method asked for sources that are as many as rows. */
+function maybeDomains(context: Context, { source }: Pool, signals: ComputedSignals['signals']): Signal | undefined {
+  const count = source?.labels?.length ?? 0
+  if (count <= MOST_DOMAINS) return source
+  const found = `${count.toLocaleString('en')} sources`
+  // A method that declares sources cannot do without.
+  if (signals.source !== undefined)
+    throw new WinnowError('usage', {
+      code: 'too-many-sources',
+      message: 'the pool names too many sources to test each one',
+      found,
+      expected: `at most ${MOST_DOMAINS}`,
+      hint: 'Name a coarser field with --fields source=<field>.',
+    })
+  notify(context, {
+    code: 'too-many-sources',
+    message: `the pool names ${found}, too many to test each one: it is taken as one domain (--fields source=<field> names a coarser field)`,
+  })
+  return undefined
 }
 
 const vectorHashes = (hashes: Record<string, string>) => ({

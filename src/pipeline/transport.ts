@@ -2,8 +2,9 @@
 
 import { readFile } from 'node:fs/promises'
 import { WinnowError } from '../errors.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
 import { copiesOf, distinctCandidates } from '../methods/candidates.ts'
-import { domainDistances, nearestDomains } from '../methods/domains.ts'
+import { type DomainDistance, domainDistances, nearestDomains } from '../methods/domains.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
@@ -16,10 +17,9 @@ import { sinkhorn } from '../transport/sinkhorn.ts'
 import { type Context, notify, perform } from './context.ts'
 import type { Copies } from './copies.ts'
 import { absoluteEpsilon, drawRows, rowsWithVector } from './domains.ts'
-import type { Embedded } from './embeddings.ts'
+import type { Embedded, Sides } from './embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Pool } from './pool.ts'
-import type { Sides } from './toward-target.ts'
+import { memoryBytes } from './pool-options.ts'
 import { blockRows, gatherVectors, vectorBlocks } from './vector-files.ts'
 
 /** Target rows of a problem, at most; of more, as many are drawn. */
@@ -52,23 +52,26 @@ export interface Scored {
 
 interface Scoring {
   need: TransportNeed
-  pool: Pool
+  rows: number
+  /** Without it, the pool is one domain. */
+  source?: Signal
   vectors: Sides<Embedded>
   /** Of the vectors. */
   hashes: Record<string, string>
   distance: { signal: Signal; hash: string }
   copies?: Copies
   normalise: boolean
-  /** Rows that the budget asks for, about. */
-  budgetRows: number
+  budget: ResolvedBudget
+  /** Tokens of each row. */
+  tokens: ArrayLike<number>
   /** Rows of a part. Default 262,144. */
   partRows?: number
 }
 
 /** The `potential` signal [N] and what comes with it. */
 export async function scoreCandidates(context: Context<ResolvedOptions>, scoring: Scoring): Promise<Scored> {
-  const { rows } = scoring.pool.facts
-  const candidate = candidatesOf(scoring)
+  const { rows } = scoring
+  const candidate = candidatesOf(context, scoring)
   const solved = await solve(context, scoring, candidate)
   const { outputs, hash } = await scoreRows(context, scoring, solved)
   const [potential, nearest, nearestCost] = await Promise.all(
@@ -89,13 +92,25 @@ export async function scoreCandidates(context: Context<ResolvedOptions>, scoring
 }
 
 /** [N] 1 for the rows of the sources that are kept, but for those without a vector. */
-function candidatesOf({ need, pool, vectors, distance, copies, budgetRows }: Scoring): Uint8Array {
-  const { source } = pool
-  const domains = domainDistances(distance.signal, source, copies?.counts)
-  const kept = nearestDomains(domains, need.domains, budgetRows)
-  const candidate = Uint8Array.from({ length: pool.facts.rows }, (_, row) => Number(kept.has(source?.data[row] ?? 0)))
-  for (const row of vectors.pool.empty) candidate[row] = 0
-  return candidate
+function candidatesOf(
+  context: Context,
+  { need, rows, source, vectors, distance, copies, budget, tokens }: Scoring,
+): Uint8Array {
+  const hasVector = new Uint8Array(rows).fill(1)
+  for (const row of vectors.pool.empty) hasVector[row] = 0
+  const counts = hasVector.map((one, row) => Number(one !== 0 && tokens[row] > 0 && (copies?.counts[row] ?? 1) > 0))
+  const domains = domainDistances(distance.signal, source, { counts, tokens })
+  const asked =
+    budget.unit === 'rows'
+      ? { asked: budget.rows, sizeOf: (domain: DomainDistance) => domain.rows }
+      : { asked: budget.tokens, sizeOf: (domain: DomainDistance) => domain.tokens }
+  const { codes, beyond } = nearestDomains(domains, need.domains, asked)
+  if (beyond > 0)
+    notify(context, {
+      code: 'more-domains',
+      message: `the 2 nearest sources hold less than twice the budget: ${beyond === 1 ? 'another one was' : `${beyond.toLocaleString('en')} more were`} kept (--domains 2 keeps to two)`,
+    })
+  return hasVector.map((one, row) => Number(one !== 0 && codes.has(source?.data[row] ?? 0)))
 }
 
 const noCandidates = () =>
@@ -131,15 +146,16 @@ async function solve(
       message: `of ${wanted.length.toLocaleString('en')} target rows, ${MOST_TARGETS.toLocaleString('en')} are drawn for the transport problem`,
     })
   const { sample, epsilon: policy, relaxation, threshold, iterations, unbalanced } = need
-  const file = 'signals/target-potential.npy'
+  const weights = collapsed && copiesOf(chosen, candidate, collapsed)
   const result = await perform<Json>(context, {
     name: 'transport',
-    version: 1,
+    version: 2,
     inputs: { ...hashes, distance: distance.hash },
     options: {
       ...{ sample, epsilon: policy, relaxation, threshold, iterations, unbalanced, normalise },
       collapse: need.collapse,
       candidates: hashJson(Array.from(chosen)),
+      weights: weights ? hashJson(Array.from(weights)) : null,
       seed: options.seed,
     },
     async execute(work, progress) {
@@ -147,12 +163,14 @@ async function solve(
       const problem = {
         targets: await gatherVectors(vectors.target.files, targets, reading),
         candidates: await gatherVectors(vectors.pool.files, chosen, reading),
-        ...(collapsed && { candidateWeights: copiesOf(chosen, candidate, collapsed) }),
+        ...(weights && { candidateWeights: weights }),
       }
       const cost = sampleCost(problem.targets, problem.candidates, { seed: options.seed })
       const epsilon = absoluteEpsilon(policy, cost)
       const solved = await sinkhorn(problem, {
-        ...{ epsilon, relaxation, threshold, iterations },
+        ...{ epsilon, threshold, iterations },
+        ...(relaxation !== 'auto' && { relaxation }),
+        memoryLimit: memoryBytes(options.memoryLimit),
         ...(unbalanced !== 'none' && { unbalanced }),
         parallel: workerThreads(options.threads),
         signal: context.signal,
@@ -160,9 +178,10 @@ async function solve(
           progress({
             // The error falls geometrically, so that its logarithm tells how far the way is.
             fraction: Math.min(0.99, Math.max(0, Math.log(marginalError / 2) / Math.log(threshold / 2)) || 0),
-            detail: `iteration ${iteration}, marginal error ${marginalError.toExponential(1)}`,
+            detail: `iteration ${iteration}${Number.isFinite(marginalError) ? `, marginal error ${marginalError.toExponential(1)}` : ''}`,
           }),
       })
+      const file = `signals/transport/${work.key.slice(0, 12)}/target-potential.npy`
       const output = await work.write(file, writeNpy({ shape: [targets.length], data: solved.targetPotential }))
       const facts: TransportFacts = {
         epsilon,
@@ -190,7 +209,7 @@ async function solve(
       message: `the transport problem stopped after ${facts.iterations} iterations with a marginal error of ${facts.marginalError.toExponential(1)}; a larger --epsilon converges faster`,
     })
   await run.update({ facts: { transport: facts } })
-  const { data } = readNpy(await readFile(run.path(file)))
+  const { data } = readNpy(await readFile(run.path(result.outputs[0].path)))
   return { targets, potential: data as Float64Array, facts, hash: result.hash }
 }
 
@@ -258,7 +277,12 @@ async function scoreRows(
       for (const row of empty) potential[row] = Number.NaN
       const outputs: OutputRecord[] = []
       for (const name of names)
-        outputs.push(await work.write(`signals/${name}.npy`, writeNpy({ shape: [pool.rows], data: arrays[name] })))
+        outputs.push(
+          await work.write(
+            `signals/scores/${work.key.slice(0, 12)}/${name}.npy`,
+            writeNpy({ shape: [pool.rows], data: arrays[name] }),
+          ),
+        )
       return { outputs, value: { rows: pool.rows } }
     },
     summary: (value) => `${(value as { rows: number }).rows.toLocaleString('en')} rows`,

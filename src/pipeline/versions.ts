@@ -10,7 +10,14 @@ export async function versions(): Promise<Record<string, string>> {
     version: string
     dependencies: Record<string, string>
   }
-  const used = ['onnxruntime-node', 'tokenizers', '@huggingface/hub', '@huggingface/jinja', '@duckdb/node-api']
+  const used = [
+    'onnxruntime-node',
+    'tokenizers',
+    '@huggingface/hub',
+    '@huggingface/jinja',
+    '@huggingface/transformers',
+    '@duckdb/node-api',
+  ]
   return {
     [name]: version,
     node: process.versions.node,

@@ -33,7 +33,9 @@ function scored(potential: number[], more: Partial<Record<string, number[]>> = {
     potential: floats('potential', potential),
     candidate: signal('candidate', Uint8Array.from(candidate)),
     copies: signal('copies', Uint32Array.from(copies)),
-    distance: signal('distance', Float64Array.from(distance), { provenance: { self: 0.5, unrelated: 10 } }),
+    distance: signal('distance', Float64Array.from(distance), {
+      provenance: { near: distance[0], own: 0.5, unrelated: 2 },
+    }),
     nearest: signal('nearest', new Uint32Array(rows)),
     nearest_cost: signal('nearest_cost', new Float32Array(rows)),
     ...(more.distinct && { distinct: signal('distinct', Int32Array.from(more.distinct)) }),
@@ -80,7 +82,7 @@ describe('got-d', () => {
     const many = scored(Array.from({ length: rows }, (_, row) => row))
     expect(select(gotD, many, byRows(3)).notices.map(({ code }) => code)).toEqual(['small-budget'])
     expect(select(gotD, many, byRows(4)).notices).toEqual([])
-    const far = scored([1, 2], { distance: [9, 9] })
+    const far = scored([1, 2], { distance: [1.9, 1.9] })
     expect(select(gotD, far, byRows(1)).notices.map(({ code }) => code)).toEqual(['far-target'])
     expect(select(gotD, far, byRows(1), { contrast: true }).notices).toEqual([])
   })
@@ -102,7 +104,7 @@ describe('got-d', () => {
   test('asks for the domains nearest to the target, and for all of them in contrast', () => {
     const domains = (given: object) =>
       gotD.needs(parseOptions(gotD, { ...given }), 'rows').find((need) => need.signal === 'potential')
-    expect(domains({})).toMatchObject({ domains: 2 })
+    expect(domains({})).toMatchObject({ domains: 'auto' })
     expect(domains({ contrast: true })).toMatchObject({ domains: 'all' })
     expect(domains({ contrast: true, domains: '3' })).toMatchObject({ domains: 3 })
     expect(domains({ domains: 'all' })).toMatchObject({ domains: 'all' })
@@ -134,11 +136,23 @@ describe('the domain test', () => {
 
   test('keeps the nearest, and more of them where the budget needs them', () => {
     const domains = domainDistances(distance, source)
-    const names = (kept: Set<number>) => domains.filter(({ code }) => kept.has(code)).map(({ name }) => name)
-    expect(names(nearestDomains(domains, 1, 2))).toEqual(['b'])
-    expect(names(nearestDomains(domains, 1, 4))).toEqual(['b', 'a'])
-    expect(names(nearestDomains(domains, 2, 1))).toEqual(['b', 'a'])
-    expect(names(nearestDomains(domains, 'all', 1))).toEqual(['b', 'a', 'c'])
+    const kept = (most: 'auto' | 'all' | number, rows: number) => {
+      const { codes, beyond } = nearestDomains(domains, most, { asked: rows, sizeOf: (domain) => domain.rows })
+      return [domains.filter(({ code }) => codes.has(code)).map(({ name }) => name), beyond]
+    }
+    // Twice the budget, so that the gradients have a choice.
+    expect(kept('auto', 2)).toEqual([['b', 'a'], 0])
+    expect(kept('auto', 3)).toEqual([['b', 'a', 'c'], 1])
+    expect(kept(1, 6)).toEqual([['b'], 0])
+    expect(kept('all', 1)).toEqual([['b', 'a', 'c'], 0])
+    const counted = domainDistances(distance, source, { counts: [1, 0, 1, 1, 0, 0], tokens: [5, 1, 7, 5, 1, 1] })
+    expect(counted.map(({ name, rows, tokens }) => [name, rows, tokens])).toEqual([
+      ['b', 0, 0],
+      ['a', 2, 10],
+      ['c', 1, 7],
+    ])
+    const { codes } = nearestDomains(counted, 1, { asked: 1, sizeOf: ({ tokens }) => tokens })
+    expect([...codes]).toEqual([0])
   })
 
   test('keeps a domain whose distance is not known only where all are kept', () => {
@@ -147,8 +161,8 @@ describe('the domain test', () => {
   })
 
   test('takes a pool without sources as one domain, and counts only rows that count', () => {
-    expect(domainDistances(distance, undefined, [1, 0, 0, 1, 0, 0])).toEqual([
-      { code: 0, name: '', rows: 2, distance: 2 },
+    expect(domainDistances(distance, undefined, { counts: [1, 0, 0, 1, 0, 0] })).toEqual([
+      { code: 0, name: '', rows: 2, tokens: 0, distance: 2 },
     ])
   })
 })

@@ -387,7 +387,8 @@ describe('select by imported losses', () => {
       { method: 'random', signals: { trajectories: 'x' } },
       { code: 'unneeded-signal', expected: 'no signals', found: 'trajectories=x' },
     ],
-    [{ signals: { embeddings: 'x' } }, { code: 'unknown-signal', expected: expect.stringContaining('trajectories') }],
+    [{ signals: { neighbours: 'x' } }, { code: 'unknown-signal', expected: expect.stringContaining('trajectories') }],
+    [{ signals: { embeddings: 'x' } }, { code: 'unneeded-signal', hint: expect.stringContaining('got-d') }],
   ])('refuses what the method does not read: %o', async (more, fault) => {
     const { run } = prepared()
     expect(await faultOf(run('run', more))).toMatchObject(fault)
