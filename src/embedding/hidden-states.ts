@@ -18,6 +18,8 @@ export interface HiddenStatesOptions {
   device: Device
   /** Rows are cut to this many tokens. */
   maxLength: number
+  /** Scale vectors to length 1. Default true. */
+  normalise?: boolean
   /** Tokens of a batch, padding included. Default 4,096. */
   tokensPerBatch?: number
 }
@@ -48,7 +50,7 @@ export interface HiddenStates extends AsyncDisposable {
  * @throws {WinnowError} `bad-option` where `maxLength` is none or more than the model has positions for.
  */
 export async function openHiddenStates(options: HiddenStatesOptions): Promise<HiddenStates> {
-  const { model, weights, device, maxLength, tokensPerBatch = 4096 } = options
+  const { model, weights, device, maxLength, normalise = true, tokensPerBatch = 4096 } = options
   if (!Number.isSafeInteger(maxLength) || maxLength < 1 || maxLength > model.maxLength)
     throw new WinnowError('usage', {
       code: 'bad-option',
@@ -75,7 +77,8 @@ export async function openHiddenStates(options: HiddenStatesOptions): Promise<Hi
     const batch = new device.ort.Tensor('int32', tokens, [tokens.length / length, length]) as OrtTensor
     const states = (await executable.run({ ...fixed, tokens: batch })).hidden.data as Float32Array
     const counts = rows.map((row) => Math.min(row.length, length))
-    return normaliseRows(pool('weighted-mean', { states, length, dimensions: d, tokens: counts }), d)
+    const vectors = pool('weighted-mean', { states, length, dimensions: d, tokens: counts })
+    return normalise ? normaliseRows(vectors, d) : vectors
   }
 
   return {

@@ -12,7 +12,7 @@ import { cost, domainSample, transportOptions } from './transport-options.ts'
 /** Share of the pool below which a pick by gradient is mostly outliers of the embedding. */
 const SMALL_BUDGET = 1e-3
 /** Where between the target's own neighbourhood (0) and an unrelated pairing (1) the nearest rows of the pool are called far. */
-const FAR = 0.75
+const FAR = 0.15
 
 const options = z.object({
   contrast: z

@@ -25,23 +25,33 @@ interface EmbedderOf {
   pool: Pool
   tokens: Tokens
   pretrained?: Pretrained
-  /** To unit length. */
-  normalise: boolean
+  /** Where the options name one. */
+  encoder?: OpenedEmbedder
 }
 
 /** The n-gram model of the pool, the hidden states of the proxy, or the encoder that the options name. */
 export async function openEmbedder(
   context: Context<ResolvedOptions>,
-  { dataset, pool, tokens, pretrained, normalise }: EmbedderOf,
+  { dataset, pool, tokens, pretrained, encoder }: EmbedderOf,
 ): Promise<OpenedEmbedder> {
-  const { options, emit, signal } = context
-  const { embedding = 'ngrams', normaliseLength } = options
-  if (embedding === 'ngrams') return ofTexts(await fitPool(context, dataset, pool), NGRAM_SHARD, normaliseLength)
+  const { embedding, normaliseLength } = context.options
+  if (encoder !== undefined) return encoder
   if (embedding === 'proxy') return openProxyEmbedder(context, tokens, pretrained)
+  return ofTexts(await fitPool(context, dataset, pool), NGRAM_SHARD, normaliseLength)
+}
+
+/**
+ * The encoder that the options name, if they name one: opened before the pool is read, so that what is wrong with it is known at once. Its
+ * vectors are kept as they come; whoever reads them scales them to unit length, or not.
+ */
+export async function maybeEncoder(context: Context<ResolvedOptions>): Promise<OpenedEmbedder | undefined> {
+  const { options, emit, signal } = context
+  const { embedding, normaliseLength } = options
+  if (embedding === undefined || embedding === 'ngrams' || embedding === 'proxy') return undefined
   const started = performance.now()
   emit({ kind: 'stage-start', stage: 'encoder', resumedParts: 0 })
   const encoder = await openEncoderOf(options, {
-    normalise,
+    normalise: false,
     signal,
     onDownload: fetchProgress((progress) => emit({ kind: 'stage-progress', stage: 'encoder', progress })),
   })

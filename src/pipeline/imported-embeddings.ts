@@ -1,6 +1,7 @@
 /** Vectors that were made elsewhere, in place of embedding: a .npy file, read where it lies, or a table with a column of lists. */
 
 import { extname } from 'node:path'
+import { inspectInput } from '../dataset/inputs.ts'
 import { Database } from '../dataset/parquet.ts'
 import { WinnowError } from '../errors.ts'
 import { hashFile, type Json } from '../runs/hash.ts'
@@ -40,7 +41,7 @@ const bad = (
  */
 export async function importVectors(context: Context, { stage, file, rows }: Importing): Promise<Embedded> {
   context.emit({ kind: 'stage-start', stage, resumedParts: 0 })
-  const isArray = extname(file).toLowerCase() === '.npy'
+  const isArray = isNpy(file)
   const result = await perform<Json>(context, {
     name: stage,
     started: true,
@@ -62,6 +63,18 @@ export async function importVectors(context: Context, { stage, file, rows }: Imp
   })
   return openEmbedded(context.run, result, isArray ? [file] : undefined)
 }
+
+/** Looks for files of vectors before anything is read: what is missing or no matrix is known at once. */
+export async function checkVectorFiles(signals: Readonly<Record<string, string>>): Promise<void> {
+  for (const name of ['embeddings', 'target-embeddings']) {
+    const file = signals[name]
+    if (file === undefined) continue
+    if (isNpy(file)) await openVectors([file])
+    else await inspectInput(file)
+  }
+}
+
+export const isNpy = (file: string): boolean => extname(file).toLowerCase() === '.npy'
 
 const otherRows = (file: string, found: number, expected: number) =>
   bad(file, 'the file has vectors of another number of rows', {

@@ -6,6 +6,7 @@ import { fitNgrams, ngramEmbedder, readNgramModel } from '../embedding/ngrams.ts
 import { bucketCounter } from '../importance/importance.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { openEncoderOf } from './embedder.ts'
+import { checkVectorFiles, isNpy } from './imported-embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { SelectPlan } from './result.ts'
 import { comparedText, openTarget } from './target.ts'
@@ -17,6 +18,8 @@ const TRIED = { ngrams: 2000, encoder: 48, importance: 2000 }
 /** Multiply-adds a second of tiles of dot products, and pairs a second of what follows them (docs/benchmarks/transport.md), all threads. */
 const TILE_RATE = 1e10
 const PAIR_RATE = 4e8
+/** Of a table of vectors, which is not read for a plan. */
+const UNKNOWN_DIMENSIONS = 384
 /** Iterations that a transport problem takes, about. */
 const ITERATIONS = 100
 
@@ -81,9 +84,10 @@ async function tryEmbedding(
   of: PlanOf,
 ): Promise<{ name: string; dimensions: number; perRow: number; imported?: true }> {
   const { embedding = 'ngrams', signals } = options
-  if (signals.embeddings !== undefined && /\.npy$/i.test(signals.embeddings)) {
-    const { dimensions } = await openVectors([signals.embeddings])
-    return { name: signals.embeddings, dimensions, perRow: 0, imported: true }
+  if (signals.embeddings !== undefined) {
+    await checkVectorFiles(signals)
+    const dimensions = isNpy(signals.embeddings) ? (await openVectors([signals.embeddings])).dimensions : undefined
+    return { name: signals.embeddings, dimensions: dimensions ?? UNKNOWN_DIMENSIONS, perRow: 0, imported: true }
   }
   const texts = await someTexts(
     of.dataset,

@@ -36,7 +36,7 @@ export async function openProxyEmbedder(
     const weights = pretrained
       ? await pretrained.weights()
       : await readTensors(run.path((identity as { file: string }).file))
-    return openHiddenStates({ model, weights, device, maxLength: options.maxLength })
+    return openHiddenStates({ model, weights, device, maxLength: options.maxLength, normalise: false })
   }
   const encode = recordEncoder(tokenizer, 'skip')
   return {

@@ -13,6 +13,8 @@ import { type Manifest, readManifest } from '../runs/manifest.ts'
 import { notify, openContext } from './context.ts'
 import { tellOfNearDuplicates } from './distinct.ts'
 import { byDistance } from './domains.ts'
+import { maybeEncoder } from './embedder.ts'
+import { checkVectorFiles } from './imported-embeddings.ts'
 import { findLosses } from './loss-files.ts'
 import {
   optionsAsConfig,
@@ -66,9 +68,11 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     if (unread.length > 0)
       notify(context, {
         code: 'unread-option',
-        message: `the method ${options.method.name} does not read ${unread.join(', ')}`,
+        message: `${unread.join(', ')} ${unread.length === 1 ? 'is' : 'are'} not read by the method ${options.method.name}${options.embedding === undefined ? '' : ` with this embedding`}`,
       })
 
+    await using encoder = await maybeEncoder(context)
+    await checkVectorFiles(options.signals)
     const target = targetData && (await readTarget(context, targetData))
     const pool = await readPool(context, dataset)
     checkNeeds(context, needs, pool)
@@ -77,7 +81,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     // Before hours of training, not after: is there enough for the budget?
     const { total, shortest } = perRow
     const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
-    const sources = { dataset, pool, tokens, perRow, losses, pretrained, target, budget }
+    const sources = { dataset, pool, tokens, perRow, losses, pretrained, encoder, target, budget }
     const computed = await computeSignals(context, needs, sources)
     const chosen = await choose(context, pool, tokens, computed, budget)
     const vectors = computed.signals.potential && computed.toward?.vectors

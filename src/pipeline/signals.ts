@@ -12,6 +12,7 @@ import { clusterRows, evenColumns, takeColumns } from '../signals/clusters.ts'
 import { readNpy, signalToNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { type Context, perform } from './context.ts'
+import type { OpenedEmbedder } from './embedder.ts'
 import { type Imported, importLosses } from './imported.ts'
 import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -42,6 +43,7 @@ export interface SignalSources {
   perRow: TokenSignal
   losses?: LossFiles
   pretrained?: Pretrained
+  encoder?: OpenedEmbedder
   target?: Target
   budget: ResolvedBudget
 }

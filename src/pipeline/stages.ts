@@ -13,10 +13,14 @@ export interface StageFacts {
   embedding?: string
 }
 
+const opensEncoder = ({ embedding }: StageFacts) =>
+  embedding !== undefined && embedding !== 'ngrams' && embedding !== 'proxy'
+
 /** The stages of the signals that are needed, between reading the pool and choosing from it. */
 export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): StageName[] {
   const { imports, pretrained } = facts
   return [
+    ...(needs.some(({ signal }) => signal === 'embeddings') && opensEncoder(facts) ? (['encoder'] as const) : []),
     ...(readsTarget(needs) ? (['target'] as const) : []),
     'read',
     ...(pretrained ? [] : (['tokenizer'] as const)),
@@ -41,8 +45,8 @@ export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): 
             : ['bigram', 'trajectories']
       case 'embeddings': {
         const nano: StageName[] = pretrained ? [] : ['bigram', 'trajectories']
-        const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? nano : ['encoder']
-        return [...(imports.includes('embeddings') ? [] : model), 'embeddings', 'target-embeddings']
+        const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? nano : []
+        return [...model, 'embeddings', 'target-embeddings']
       }
       case 'distance':
         return ['domains']

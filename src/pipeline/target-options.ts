@@ -47,7 +47,7 @@ export const readsEmbeddings = (needs: readonly SignalNeed[]): boolean =>
  * @throws {WinnowError} `no-target`, `bad-option`.
  */
 export function resolveTargetOptions(
-  options: TargetOptions,
+  options: TargetOptions & Signalled,
   method: string,
   needs: readonly SignalNeed[],
 ): ResolvedTargetOptions {
@@ -71,36 +71,65 @@ export function resolveTargetOptions(
       found: String(pooling),
       expected: POOLINGS.join(', '),
     })
-  const count = (value: number | undefined, path: string, least: number) =>
-    value === undefined ? undefined : wholeNumber(value, value, path, least)
-  return {
-    ...reading,
-    embedding: embedding ?? 'ngrams',
+  const count = (value: number | undefined, path: string, least: number, most = Number.MAX_SAFE_INTEGER) => {
+    if (value === undefined) return undefined
+    if (wholeNumber(value, value, path, least) <= most) return value
+    throw new WinnowError('usage', {
+      code: 'bad-option',
+      message: 'the option takes a smaller number',
+      path,
+      found: String(value),
+      expected: `at most ${most}`,
+    })
+  }
+  const kind = embeddingKind(options)
+  const ofEncoder = kind === 'encoder' && {
     pooling,
-    embeddingDimensions: count(options.embeddingDimensions, '--embedding-dimensions', 16),
-    embeddingTokens: count(embeddingTokens, '--embedding-tokens', 4),
+    embeddingTokens: count(embeddingTokens, '--embedding-tokens', 8),
     embeddingPrefix,
+  }
+  const ofNgrams = kind === 'ngrams' && {
+    embeddingDimensions: count(options.embeddingDimensions, '--embedding-dimensions', 16, 16_384),
+  }
+  const ofTexts = (kind === 'encoder' || kind === 'ngrams') && {
     normaliseLength: count(options.normaliseLength, '--normalise-length', 1),
   }
+  const imported = kind === 'imported' ? {} : { embedding: embedding ?? 'ngrams' }
+  return { ...reading, ...imported, ...ofEncoder, ...ofNgrams, ...ofTexts }
 }
 
-/** Options that were given and that the method does not read, as they are typed. */
-export function unreadOptions(options: TargetOptions, needs: readonly SignalNeed[]): string[] {
-  const given = (values: Record<string, unknown>) => Object.keys(values).filter((flag) => values[flag] !== undefined)
-  const { target, targetFields, targetTemplate, embedding, pooling, embeddingTokens, embeddingPrefix } = options
+type EmbeddingKind = 'imported' | 'ngrams' | 'proxy' | 'encoder'
+
+/** Where vectors come from. */
+function embeddingKind({ embedding = 'ngrams', signals }: TargetOptions & Signalled): EmbeddingKind {
+  if (signals?.embeddings !== undefined) return 'imported'
+  return embedding === 'ngrams' || embedding === 'proxy' ? embedding : 'encoder'
+}
+
+/** With the signals that are imported. */
+interface Signalled {
+  signals?: Readonly<Record<string, string>>
+}
+
+/** Which kinds of embedding read an option. */
+const READ_BY: Record<string, { name: keyof TargetOptions; kinds: EmbeddingKind[] }> = {
+  '--embedding': { name: 'embedding', kinds: ['ngrams', 'proxy', 'encoder'] },
+  '--pooling': { name: 'pooling', kinds: ['encoder'] },
+  '--embedding-dimensions': { name: 'embeddingDimensions', kinds: ['ngrams'] },
+  '--embedding-tokens': { name: 'embeddingTokens', kinds: ['encoder'] },
+  '--embedding-prefix': { name: 'embeddingPrefix', kinds: ['encoder'] },
+  '--normalise-length': { name: 'normaliseLength', kinds: ['ngrams', 'encoder'] },
+}
+
+/** Options that were given and that are not read, as they are typed: by the method, or with this embedding. */
+export function unreadOptions(options: TargetOptions & Signalled, needs: readonly SignalNeed[]): string[] {
+  const { target, targetFields, targetTemplate } = options
+  const ofTarget = { '--target': target, '--target-fields': targetFields, '--target-template': targetTemplate }
+  const kind = readsEmbeddings(needs) ? embeddingKind(options) : undefined
   return [
-    ...(readsTarget(needs)
-      ? []
-      : given({ '--target': target, '--target-fields': targetFields, '--target-template': targetTemplate })),
-    ...(readsEmbeddings(needs)
-      ? []
-      : given({
-          '--embedding': embedding,
-          '--pooling': pooling,
-          '--embedding-dimensions': options.embeddingDimensions,
-          '--embedding-tokens': embeddingTokens,
-          '--embedding-prefix': embeddingPrefix,
-          '--normalise-length': options.normaliseLength,
-        })),
+    ...Object.entries(ofTarget).flatMap(([flag, value]) => (value === undefined || readsTarget(needs) ? [] : [flag])),
+    ...Object.entries(READ_BY).flatMap(([flag, { name, kinds }]) =>
+      options[name] === undefined || (kind !== undefined && kinds.includes(kind)) ? [] : [flag],
+    ),
   ]
 }

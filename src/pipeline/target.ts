@@ -2,6 +2,7 @@
 
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { PoolRecord, Turn } from '../dataset/record.ts'
+import { WinnowError } from '../errors.ts'
 import { hashFile, type Json } from '../runs/hash.ts'
 import { type Context, perform } from './context.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -16,7 +17,19 @@ export interface Target {
 
 /** Opens the files of the target; looks at their first rows only. */
 export const openTarget = ({ target, targetFields, targetTemplate, memoryLimit }: ResolvedOptions): Promise<Dataset> =>
-  openDataset(target, { fields: targetFields, template: targetTemplate, memoryLimit })
+  openDataset(target, { fields: targetFields, template: targetTemplate, memoryLimit }).catch((error) => {
+    throw ofTarget(error)
+  })
+
+/** A fault of the target's files in the target's own words: its options, and that no row of it is left out. */
+function ofTarget(error: unknown): unknown {
+  if (!(error instanceof WinnowError)) return error
+  const words = (text: string | undefined) =>
+    text?.replaceAll(/--(fields|template)\b/g, '--target-$1').replaceAll(/[^.]*--on-bad-row skip[^.]*(\.|$)/g, '')
+  const { hint, path, ...fault } = error.fault
+  const told = words(hint)?.trim() || 'Mend it: a target is small, and every row of it counts.'
+  return new WinnowError(error.kind, { ...fault, path: words(path), hint: told }, { cause: error })
+}
 
 /** Reads the whole target once. A bad row ends the run: a target is small, and every row of it counts. */
 export async function readTarget(context: Context<ResolvedOptions>, dataset: Dataset): Promise<Target> {
@@ -30,7 +43,11 @@ export async function readTarget(context: Context<ResolvedOptions>, dataset: Dat
     inputs: hashes,
     options: { fields: targetFields, template: targetTemplate },
     async execute() {
-      for await (const _ of dataset.batches({ signal: context.signal })) context.signal?.throwIfAborted()
+      try {
+        for await (const _ of dataset.batches({ signal: context.signal })) context.signal?.throwIfAborted()
+      } catch (error) {
+        throw ofTarget(error)
+      }
       return { outputs: [], value: { rows: dataset.report().rows, format: dataset.format.name } }
     },
     summary: (value) => {

@@ -35,7 +35,7 @@ export async function computeTowardTarget(
   context: Context<ResolvedOptions>,
   need: TowardNeed,
   computed: ComputedSignals,
-  { dataset, pool, tokens, perRow, pretrained, target: maybeTarget, budget }: SignalSources,
+  { dataset, pool, tokens, perRow, pretrained, encoder, target: maybeTarget, budget }: SignalSources,
 ): Promise<void> {
   computed.toward ??= {}
   const { toward, signals, hashes } = computed
@@ -54,7 +54,7 @@ export async function computeTowardTarget(
     }
     case 'embeddings': {
       const { normalise } = need
-      const sources = { dataset, pool, tokens, pretrained, target, normalise }
+      const sources = { dataset, pool, tokens, pretrained, encoder, target }
       const { name, dimensions, ...embedded } = await embedBoth(context, sources)
       toward.vectors = embedded
       toward.embedding = { name, dimensions, normalise }
@@ -187,19 +187,16 @@ function rowsOfBudget(budget: ResolvedBudget, { signal, total }: TokenSignal): n
   return budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * signal.rows) / total)
 }
 
-type EmbedBoth = Pick<SignalSources, 'dataset' | 'pool' | 'tokens' | 'pretrained'> & {
-  target: Target
-  normalise: boolean
-}
+type EmbedBoth = Pick<SignalSources, 'dataset' | 'pool' | 'tokens' | 'pretrained' | 'encoder'> & { target: Target }
 
 /** Vectors of pool and target, by one model or as they were imported. */
 async function embedBoth(
   context: Context<ResolvedOptions>,
-  { dataset, pool, tokens, pretrained, target, normalise }: EmbedBoth,
+  { target, ...sources }: EmbedBoth,
 ): Promise<Sides<Embedded> & { name: string; dimensions: number }> {
   const { signals } = context.options
   const sides = {
-    pool: { stage: 'embeddings', rows: pool.facts.rows },
+    pool: { stage: 'embeddings', rows: sources.pool.facts.rows },
     target: { stage: 'target-embeddings', rows: target.rows },
   } as const
   if (signals.embeddings !== undefined) {
@@ -209,7 +206,8 @@ async function embedBoth(
     if (wanted.files.dimensions !== dimensions) throw otherDimensions(signals, wanted.files.dimensions, dimensions)
     return { pool: rows, target: wanted, name: signals.embeddings, dimensions }
   }
-  await using embedder = await openEmbedder(context, { dataset, pool, tokens, pretrained, normalise })
+  await using embedder = await openEmbedder(context, sources)
+  const { dataset, pool } = sources
   return {
     pool: await embedRows(context, { ...sides.pool, dataset, hash: pool.hash, embedder }),
     target: await embedRows(context, { ...sides.target, dataset: target.dataset, hash: target.hash, embedder }),
