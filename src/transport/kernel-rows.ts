@@ -230,38 +230,70 @@ export function scaleFunction({ columns, at: places }: Layout): number[] {
   ])
 }
 
-/** Four rows at a time, so that a load of the targets' scales serves four. */
+/** One group of four rows, so that a load of the targets' scales serves four. */
 export function sumsFunction({ columns, at: places }: Layout, relaxed: boolean): number[] {
-  const build = functionBuilder(3)
-  const [first, count, tile] = build.parameters
-  const [sums8, offset, place] = locals(build, 3)
+  const build = functionBuilder(2)
+  const [first, tile] = build.parameters
+  const [offset, place] = locals(build, 2)
   const [scale] = locals(build, 1, V128)
-  const rows = Array.from({ length: GROUP_ROWS }, () => wideSum(build))
+  const rows = Array.from({ length: GROUP_ROWS }, () => wideSum(build, 1))
   const madd = multiplyAdd(relaxed)
   const bytes = 4 * columns
   return build.close([
-    ...sums8.set(at(places.rowSum, i32.shl(first.get, i32.const(3)))),
-    ...count.set(i32.shrU(i32.add(count.get, i32.const(GROUP_ROWS - 1)), i32.const(2))),
-    ...loopWhile(
-      count.get,
-      ...rows.map((row) => row.reset),
-      overSegments(
-        offset,
-        bytes,
-        (extra) => [
-          ...place.set(i32.add(tile.get, offset.get)),
-          ...scale.set(v128.load(offset.get, places.targetScale + extra)),
-          ...rows.flatMap((row, r) =>
-            row.add(extra, (partial) => madd(v128.load(place.get, r * bytes + extra), scale.get, partial)),
-          ),
-        ],
-        rows.flatMap((row) => row.fold),
-      ),
-      ...rows.map((row, r) => row.store(i32.add(sums8.get, i32.const(8 * r)))),
-      advance(tile, GROUP_ROWS * bytes),
-      advance(sums8, 8 * GROUP_ROWS),
-      advance(count, -1),
+    ...rows.flatMap((row) => row.reset),
+    ...overSegments(
+      offset,
+      bytes,
+      (extra) => [
+        ...place.set(i32.add(tile.get, offset.get)),
+        ...scale.set(v128.load(offset.get, places.targetScale + extra)),
+        ...rows.flatMap((row, r) =>
+          row.add(extra, (partial) => madd(v128.load(place.get, r * bytes + extra), scale.get, partial)),
+        ),
+      ],
+      rows.flatMap((row) => row.fold),
     ),
+    ...rows.flatMap((row, r) => row.store(at(places.rowSum, i32.shl(i32.add(first.get, i32.const(r)), i32.const(3))))),
+    ...done,
+  ])
+}
+
+/**
+ * The sums of one group of four rows while the group before is gathered: that one is in cache, so its work goes on while this one comes
+ * from memory.
+ */
+export function sweepFunction({ columns, at: places }: Layout, relaxed: boolean): number[] {
+  const build = functionBuilder(3)
+  const [first, tile, sums] = build.parameters
+  const [former, offset, place, target] = locals(build, 4)
+  const [scale, sum] = locals(build, 2, V128)
+  const factors = locals(build, GROUP_ROWS, V128)
+  const rows = Array.from({ length: GROUP_ROWS }, () => wideSum(build, 1))
+  const madd = multiplyAdd(relaxed)
+  const bytes = 4 * columns
+  const before = GROUP_ROWS * bytes
+  return build.close([
+    ...former.set(i32.shl(i32.sub(first.get, i32.const(GROUP_ROWS)), i32.const(2))),
+    ...factors.flatMap((factor, r) => factor.set(v128.load32Splat(former.get, places.rowFactor + 4 * r))),
+    ...tile.set(i32.sub(tile.get, i32.const(before))),
+    ...rows.flatMap((row) => row.reset),
+    ...overSegments(
+      offset,
+      bytes,
+      (extra) => [
+        ...place.set(i32.add(tile.get, offset.get)),
+        ...target.set(i32.add(sums.get, offset.get)),
+        ...scale.set(v128.load(offset.get, places.targetScale + extra)),
+        ...rows.flatMap((row, r) =>
+          row.add(extra, (partial) => madd(v128.load(place.get, before + r * bytes + extra), scale.get, partial)),
+        ),
+        ...sum.set(v128.load(target.get, extra)),
+        ...factors.flatMap((factor, r) => sum.set(madd(v128.load(place.get, r * bytes + extra), factor.get, sum.get))),
+        ...v128.store(target.get, sum.get, extra),
+      ],
+      rows.flatMap((row) => row.fold),
+    ),
+    ...rows.flatMap((row, r) => row.store(at(places.rowSum, i32.shl(i32.add(first.get, i32.const(r)), i32.const(3))))),
     ...done,
   ])
 }

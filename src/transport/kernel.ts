@@ -15,6 +15,7 @@ import {
   scaleFunction,
   softenFunction,
   sumsFunction,
+  sweepFunction,
 } from './kernel-rows.ts'
 import type { Layout } from './layout.ts'
 
@@ -33,8 +34,10 @@ export interface Kernel {
   soften(first: number, count: number, tile: number): number
   /** Every row times its `rowFactor`. */
   scale(first: number, count: number, tile: number): number
-  /** rowSum_j = sum_i targetScale_i K_ji. */
-  sums(first: number, count: number, tile: number): number
+  /** rowSum_j = sum_i targetScale_i K_ji of four rows. */
+  sums(first: number, tile: number): number
+  /** The same, and with the four rows before it what `gather` does. */
+  sweep(first: number, tile: number, sums: number): number
   /** rowSum_j = sum_i targetScale_i K_ji log K_ji. */
   entropies(first: number, count: number, tile: number): number
   /** sums_i += sum_j rowFactor_j K_ji, `sums` at an address. */
@@ -61,7 +64,8 @@ export function kernelModule(layout: Layout, shared: boolean, relaxed: boolean):
       { name: 'nearest', parameters: 3, code: nearestFunction(layout) },
       { name: 'soften', parameters: 3, code: softenFunction(layout, relaxed) },
       { name: 'scale', parameters: 3, code: scaleFunction(layout) },
-      { name: 'sums', parameters: 3, code: sumsFunction(layout, relaxed) },
+      { name: 'sums', parameters: 2, code: sumsFunction(layout, relaxed) },
+      { name: 'sweep', parameters: 3, code: sweepFunction(layout, relaxed) },
       { name: 'entropies', parameters: 3, code: entropiesFunction(layout, relaxed) },
       { name: 'gather', parameters: 4, code: gatherFunction(layout, relaxed) },
       { name: 'fold', parameters: 2, code: foldFunction(layout) },

@@ -12,8 +12,6 @@ const TILE_BYTES = 2 ** 18
 const LEAST_TILE_ROWS = 16
 /** Candidates that may be summed over in float32. */
 const MOST_TILE_ROWS = 128
-/** The same where the kernel is stored and only read. */
-const STRIP_BYTES = 2 ** 15
 const MOST_BLOCKS = 128
 /** Each block keeps a float64 for every target; together they stay under this many bytes. */
 const MOST_TOTAL_BYTES = 64 * 2 ** 20
@@ -39,7 +37,6 @@ export interface Layout extends Sizes {
   columns: number
   /** Candidates worked on at a time. */
   tileRows: number
-  stripRows: number
   /** Candidates in a block, whole tiles. */
   blockRows: number
   blocks: number
@@ -115,11 +112,10 @@ export function layoutOf(sizes: Sizes): Layout {
   const rowBytes = 4 * columns
   const fitting = 4 * Math.floor(TILE_BYTES / (4 * rowBytes))
   const tileRows = Math.min(MOST_TILE_ROWS, Math.max(LEAST_TILE_ROWS, fitting))
-  const stripRows = Math.max(4, Math.min(tileRows, 4 * Math.floor(STRIP_BYTES / (4 * rowBytes))))
   const affordable = Math.max(1, Math.min(MOST_BLOCKS, Math.floor(MOST_TOTAL_BYTES / (8 * columns))))
   const blockRows = tileRows * Math.max(1, Math.ceil(sizes.n / (tileRows * affordable)))
   const blocks = Math.max(1, Math.ceil(sizes.n / blockRows))
-  const plan = { ...sizes, columns, tileRows, stripRows, blockRows, blocks }
+  const plan = { ...sizes, columns, tileRows, blockRows, blocks }
   return { ...plan, ...placeRegions(regionsOf(plan)) }
 }
 

@@ -48,7 +48,7 @@ export function overSegments(offset: Local, bytes: number, body: (extra: number)
   return [...offset.set(i32.const(0)), ...(whole === 0 ? [] : segments), ...(bytes === whole ? [] : remainder)]
 }
 
-/** A float64 sum of float32 vectors: two partial sums in float32, folded into two in float64. */
+/** A float64 sum of float32 vectors: one or two partial sums in float32, folded into two in float64. */
 export interface WideSum {
   reset: Code
   /** Adds the vector that `next(partial)` computes from the partial sum. */
@@ -58,8 +58,8 @@ export interface WideSum {
   store(address: Code): Code
 }
 
-export function wideSum(build: FunctionBuilder): WideSum {
-  const partials = [build.local(V128), build.local(V128)]
+export function wideSum(build: FunctionBuilder, count = 2): WideSum {
+  const partials = Array.from({ length: count }, () => build.local(V128))
   const wide = build.local(V128)
   const widen = (partial: Local): Code[] => [
     wide.set(f64x2.add(wide.get, f64x2.promoteLow(partial.get))),
@@ -68,7 +68,10 @@ export function wideSum(build: FunctionBuilder): WideSum {
   ]
   return {
     reset: [...partials, wide].flatMap((local) => local.set(zero)),
-    add: (extra, next) => partials[extra / 16].set(next(partials[extra / 16].get)),
+    add: (extra, next) => {
+      const partial = partials[(extra / 16) % count]
+      return partial.set(next(partial.get))
+    },
     fold: partials.flatMap((partial) => widen(partial).flat()),
     store: (address) => f64.store(address, f64.add(f64x2.lane0(wide.get), f64x2.lane1(wide.get))),
   }

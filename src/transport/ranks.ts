@@ -2,13 +2,20 @@
 
 /** Rank of every value, 0-based; equal values share their mean rank. O(n log n). */
 export function ranksOf(values: Float64Array): Float64Array {
-  const order = Uint32Array.from(values.keys()).sort((a, b) => values[a] - values[b])
+  // Numbers sort several times faster than row numbers by them; each then finds its place.
+  const sorted = values.slice().sort()
   const ranks = new Float64Array(values.length)
-  for (let first = 0; first < order.length; ) {
-    let end = first + 1
-    while (end < order.length && values[order[end]] === values[order[first]]) end++
-    for (let at = first; at < end; at++) ranks[order[at]] = (first + end - 1) / 2
-    first = end
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    let [low, high] = [0, values.length - 1]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (sorted[middle] < value) low = middle + 1
+      else high = middle
+    }
+    let end = low + 1
+    while (end < sorted.length && sorted[end] === value) end++
+    ranks[i] = (low + end - 1) / 2
   }
   return ranks
 }

@@ -5,7 +5,7 @@
  * Notation: S_j = sum_i a_i exp((f'_i - C_ij) / eps). The plain update of a candidate's potential is T_j = -lambda eps log S_j.
  */
 
-import { grouped, PANEL_COLUMNS } from '../similarity/tiles.ts'
+import { GROUP_ROWS, grouped, PANEL_COLUMNS } from '../similarity/tiles.ts'
 import { byTicket, type Stretch } from '../webassembly/team.ts'
 import { type WasmMemory, type WasmModule, WebAssembly } from '../webassembly/webassembly.ts'
 import type { Kernel } from './kernel.ts'
@@ -70,7 +70,7 @@ export async function attach({ layout, memory, module }: SharedTransport, worker
 
 function blockWork(layout: Layout, memory: WasmMemory, kernel: Kernel, worker: number) {
   const views = viewsOf(layout, memory.buffer)
-  const { d, at, columns, tileRows, stripRows, blockRows, stored, epsilon, damping } = layout
+  const { d, at, columns, tileRows, blockRows, stored, epsilon, damping } = layout
   const rowBytes = 4 * columns
   const tile = at.tile + worker * tileRows * rowBytes
   const sums = at.sums + worker * rowBytes
@@ -138,29 +138,58 @@ function blockWork(layout: Layout, memory: WasmMemory, kernel: Kernel, worker: n
     views.errors[block] += fresh ? Infinity : error
   }
 
-  const iterate = (first: number, count: number, block: number, relaxation: number) => {
-    kernel.sums(first, count, kernelOf(first))
+  /** Whether a scale of the block has left the kernel's reach. */
+  let wild = false
+
+  /** Renews the scales of at most four rows from their sums; returns their share of the marginal error. */
+  const renew = (first: number, count: number, relaxation: number): number => {
     let error = 0
-    let wild = 0
     for (let j = first; j < first + count; j++) {
-      const former = candidateScale[j]
+      const sum = rowSum[j]
       let scale: number
-      if (relaxation === 1 && damping === 1) {
-        error += b[j] * Math.abs(former * rowSum[j] - 1)
-        scale = 1 / rowSum[j]
+      if (damping === 1) {
+        error += b[j] * Math.abs(candidateScale[j] * sum - 1)
+        if (relaxation === 1) scale = 1 / sum
+        else {
+          const former = Math.log(candidateScale[j])
+          const plain = -Math.log(sum)
+          const far = Math.abs((relaxation - 1) * (plain - former)) > RELAXED_REACH
+          scale = Math.exp(far ? plain : former + relaxation * (plain - former))
+        }
       } else {
-        const formerPotential = candidateBase[j] + epsilon * Math.log(former)
-        const plain = damping * (candidateBase[j] - epsilon * Math.log(rowSum[j]))
-        error += errorOf(j, formerPotential, plain)
-        scale = Math.exp((relax(formerPotential, plain, relaxation) - candidateBase[j]) / epsilon)
+        const former = candidateBase[j] + epsilon * Math.log(candidateScale[j])
+        const plain = damping * (candidateBase[j] - epsilon * Math.log(sum))
+        error += errorOf(j, former, plain)
+        scale = Math.exp((relax(former, plain, relaxation) - candidateBase[j]) / epsilon)
       }
-      if (!(scale < MOST_SCALE)) wild = 1
+      if (!(scale < MOST_SCALE)) wild = true
       candidateScale[j] = Math.max(LEAST_SCALE, scale)
       rowFactor[j] = factorOf(j)
     }
-    kernel.gather(first, count, kernelOf(first), sums)
-    views.errors[block] += error
-    views.wild[block] |= wild
+    // The rest of the last group takes part in sums.
+    for (let j = first + count; j < grouped(first + count); j++) rowFactor[j] = 0
+    return error
+  }
+
+  /** A block by groups of four: while one is gathered, the next is summed. */
+  const iterate = (start: number, end: number, block: number, relaxation: number) => {
+    let [gathered, error] = [0, 0]
+    wild = false
+    for (let first = start; first < end; first += GROUP_ROWS) {
+      if (first === start) kernel.sums(first, kernelOf(first))
+      else {
+        kernel.sweep(first, kernelOf(first), sums)
+        gathered += GROUP_ROWS
+        // float32 sums over few candidates only.
+        if (gathered % tileRows === 0) kernel.fold(sums, totalsOf(block))
+      }
+      error += renew(first, Math.min(GROUP_ROWS, end - first), relaxation)
+    }
+    const last = end - ((end - start) % GROUP_ROWS || GROUP_ROWS)
+    kernel.gather(last, end - last, kernelOf(last), sums)
+    kernel.fold(sums, totalsOf(block))
+    views.errors[block] = error
+    views.wild[block] = wild ? 1 : 0
   }
 
   /** Merges a tile's log-sum-exp of every column into the block's: largest exponent and sum relative to it. */
@@ -207,8 +236,6 @@ function blockWork(layout: Layout, memory: WasmMemory, kernel: Kernel, worker: n
         return kernel.prepare(first, first + count)
       case 'absorb':
         return absorb(first, count, block, command)
-      case 'iterate':
-        return iterate(first, count, block, command.relaxation)
       case 'rescue':
         return rescue(first, count, block, command.panels)
       case 'measure':
@@ -227,16 +254,12 @@ function blockWork(layout: Layout, memory: WasmMemory, kernel: Kernel, worker: n
     views.errors[block] = views.wild[block] = views.entropies[block] = 0
     views.totals.fill(0, block * columns, (block + 1) * columns)
     if (command.do === 'rescue') views.most.fill(-Infinity, block * columns, (block + 1) * columns)
-    const height = command.do === 'iterate' ? stripRows : tileRows
-    for (let first = block * blockRows, strip = 0; first < end; first += height) {
-      work(command, block, first, Math.min(height, end - first))
-      // float32 sums over few candidates only, and in the same order however a tile is cut.
-      strip += height
-      if (command.do !== 'rescue' && strip >= tileRows) {
-        kernel.fold(sums, totalsOf(block))
-        strip = 0
+    const start = block * blockRows
+    if (command.do === 'iterate') iterate(start, end, block, command.relaxation)
+    else
+      for (let first = start; first < end; first += tileRows) {
+        work(command, block, first, Math.min(tileRows, end - first))
+        if (command.do !== 'rescue') kernel.fold(sums, totalsOf(block))
       }
-    }
-    if (command.do !== 'rescue') kernel.fold(sums, totalsOf(block))
   }
 }
