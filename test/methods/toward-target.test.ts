@@ -34,7 +34,7 @@ function scored(potential: number[], more: Partial<Record<string, number[]>> = {
     candidate: signal('candidate', Uint8Array.from(candidate)),
     copies: signal('copies', Uint32Array.from(copies)),
     distance: signal('distance', Float64Array.from(distance), {
-      provenance: { near: distance[0], own: 0.5, unrelated: 2 },
+      provenance: { near: distance[0], own: 0.95, unrelated: 2 },
     }),
     nearest: signal('nearest', new Uint32Array(rows)),
     nearest_cost: signal('nearest_cost', new Float32Array(rows)),

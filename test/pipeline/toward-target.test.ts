@@ -98,10 +98,10 @@ describe('select toward a target', () => {
     const home = directory()
     const files = writeTargetFiles(home, { rows: 300 })
     const run = runner(files, home)
-    const first = await run('first', { run: 'same' })
+    const first = await run('first', { run: 'same', methodOptions: { domains: 2 } })
     expect(Object.values(first.stages).some((cached) => cached)).toBe(false)
 
-    const larger = await run('larger', { run: 'same', budget: '55' })
+    const larger = await run('larger', { run: 'same', budget: '55', methodOptions: { domains: 2 } })
     expect(larger.stages).toMatchObject({
       embeddings: true,
       'target-embeddings': true,
@@ -114,13 +114,15 @@ describe('select toward a target', () => {
 
     const other = join(home, 'other.jsonl')
     writeFileSync(other, `${lines(files.target).slice(0, 11).join('\n')}\n`)
-    const retargeted = await run('retargeted', { run: 'same', target: [other] })
+    const retargeted = await run('retargeted', { run: 'same', target: [other], methodOptions: { domains: 2 } })
     expect(retargeted.stages).toMatchObject({
       embeddings: true,
       'target-embeddings': false,
       transport: false,
       scores: false,
     })
+    const back = await run('back', { run: 'same', methodOptions: { domains: 2 } })
+    expect(back.stages).toMatchObject({ 'target-embeddings': true, domains: true, transport: true, scores: true })
     const knn = await run('knn', { run: 'same', target: [other], method: 'tapt-knn' })
     expect(knn.stages).toMatchObject({ embeddings: true, 'target-embeddings': true, neighbours: false })
   })
@@ -129,10 +131,13 @@ describe('select toward a target', () => {
     const home = directory()
     const files = writeTargetFiles(home, { rows: 300 })
     const run = runner(files, home)
-    const read = (name: string, file: string) => readFileSync(join(home, `${name}.run`, file))
+    const read = (name: string, file: string) => {
+      const found = readDirectory(join(home, `${name}.run`), { recursive: true, encoding: 'utf8' })
+      return readFileSync(join(home, `${name}.run`, found.find((path) => path.endsWith(file)) as string))
+    }
     await run('one', { threads: 1 })
     await run('two', { threads: 2 })
-    for (const file of ['selected.jsonl', 'selection.parquet', 'signals/potential.npy', 'signals/target-potential.npy'])
+    for (const file of ['selected.jsonl', 'selection.parquet', '/potential.npy', '/target-potential.npy'])
       expect(read('one', file).equals(read('two', file)), file).toBe(true)
   })
 
@@ -204,6 +209,76 @@ describe('select toward a target', () => {
     expect(distinct.result.target?.nearDuplicates?.near).toBe(0)
   })
 
+  it('is not misled by what a run directory has: other sources, other copies, a budget that another order fills', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 200, targets: 20 })
+    const run = runner(files, home)
+    const fresh = async (name: string, options: Partial<SelectOptions>) => {
+      const used = await run(name, { ...options, run: 'used' })
+      const clean = await run(`${name}-clean`, options)
+      expect(used.picked, name).toEqual(clean.picked)
+      return used
+    }
+    // Imported vectors do not change where the rows' sources do.
+    const vectors = (rows: number) =>
+      writeNpy({ shape: [rows, 2], data: Float32Array.from({ length: 2 * rows }, (_, i) => Math.sin(i * i)) })
+    const signals = { embeddings: join(home, 'pool.npy'), 'target-embeddings': join(home, 'target.npy') }
+    writeFileSync(signals.embeddings, vectors(200))
+    writeFileSync(signals['target-embeddings'], vectors(20))
+    await fresh('six', { signals })
+    writeFileSync(
+      files.pool,
+      files.lines.map((line, i) => `${JSON.stringify({ ...JSON.parse(line), topic: `t${i % 2}` })}\n`).join(''),
+    )
+    const two = await fresh('two', { signals, fields: 'text=text,source=topic' })
+    expect(two.result.target?.domains?.map(({ name }) => name).sort()).toEqual(['t0', 't1'])
+    // Another source that is kept brings nothing but copies: the same rows, other weights.
+    const [a, b] = [files.lines.slice(0, 30), files.lines.slice(30, 60)].map((part) =>
+      part.map((line) => JSON.parse(line).text),
+    )
+    const of = (domain: string, texts: string[]) =>
+      texts.map((text) => `${JSON.stringify({ domain, text })}\n`).join('')
+    writeFileSync(files.pool, of('a', a) + of('b', b) + of('c', b.slice(0, 25)))
+    await fresh('pair', { budget: '10', methodOptions: { domains: 2 } })
+    await fresh('three', { budget: '10', methodOptions: { domains: 3 } })
+  })
+
+  it('gives a budget in tokens candidates for it, and says why a pick is short', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 300, targets: 20 })
+    const run = runner(files, home)
+    const short = await run('short', { budget: '200', methodOptions: { domains: 1 } })
+    expect(short.result.notices).toContainEqual(
+      expect.objectContaining({ code: 'under-filled', message: expect.stringContaining('sources that were not kept') }),
+    )
+    const wide = await run('wide', { budget: '25000tok' })
+    expect(wide.result.tokens.selected).toBeGreaterThan(24_000)
+    expect(wide.result.notices.map(({ code }) => code)).toContain('more-domains')
+    // 150 equal texts and 20 others: the walk goes on until it has met the others.
+    const same = Array.from(
+      { length: 150 },
+      (_, i) => `${JSON.stringify({ text: `A very good phone with a fine screen, number ${i}` })}\n`,
+    )
+    const others = files.lines.slice(0, 20).map((line) => `${JSON.stringify({ text: JSON.parse(line).text })}\n`)
+    writeFileSync(files.pool, [...same, ...others].join(''))
+    const distinct = await run('distinct', { budget: '12', methodOptions: { duplicates: 'near', nearThreshold: 0.8 } })
+    expect(distinct.picked.length).toBe(12)
+  })
+
+  it('tells which options are not read with an embedding', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 60, targets: 6 })
+    const run = runner(files, home)
+    const { result } = await run('unread', { budget: '5', pooling: 'cls', embeddingPrefix: 'x' })
+    expect(result.notices).toContainEqual({
+      code: 'unread-option',
+      message: '--pooling, --embedding-prefix are not read by the method got-d with this embedding',
+    })
+    await expect(run('wide', { embeddingDimensions: 99_999 })).rejects.toMatchObject(
+      fault('bad-option', { path: '--embedding-dimensions' }),
+    )
+  })
+
   it('picks by a budget in tokens, by every method', async () => {
     const home = directory()
     const files = writeTargetFiles(home, { rows: 300, targets: 20 })
@@ -249,7 +324,13 @@ describe('select toward a target', () => {
     const whole = await run('whole', { pool: [plain], budget: '5' })
     expect(whole.picked.length).toBe(5)
     writeFileSync(files.target, '{"text": "fine"}\n{"text": 3')
-    await expect(run('torn')).rejects.toMatchObject({ fault: expect.objectContaining({ file: files.target, line: 2 }) })
+    await expect(run('torn')).rejects.toMatchObject(
+      fault('torn-line', { file: files.target, line: 2, hint: expect.not.stringContaining('--on-bad-row') }),
+    )
+    writeFileSync(files.target, '{"a": 1}\n')
+    await expect(run('unknown')).rejects.toMatchObject(
+      fault('unknown-format', { file: files.target, hint: expect.stringContaining('--target-fields') }),
+    )
   })
 
   it('works with one target row, a pool of two rows, and texts without any word', async () => {
