@@ -61,7 +61,11 @@ export function addWindow(add: Add, data: string): void {
     'stop',
     'skip',
   ])
-  add(data, '--memory-limit <size>', 'for reading and writing Parquet, such as 2GB (default: 512MB)')
+  add(
+    data,
+    '--memory-limit <size>',
+    'for reading and writing Parquet (default: 512MB), and for the matrix of a transport problem (default: 1GiB)',
+  )
 }
 
 /** Where a model of the hub comes from. */

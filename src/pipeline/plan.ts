@@ -19,7 +19,7 @@ import { recordEncoder, trainOnPool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import type { SelectPlan } from './result.ts'
 import { mayWrite } from './select.ts'
-import { shortestRow } from './signals.ts'
+import { noSource, shortestRow } from './signals.ts'
 
 /** Text that is tokenised to count tokens; of a larger pool every k-th row. */
 const COUNTED_BYTES = 2 ** 24
@@ -46,8 +46,12 @@ export async function planSelect(
   await mayWrite(options, dataset)
   const started = performance.now()
   let textBytes = 0
+  let sources = false
   for await (const { records } of dataset.batches({ signal }))
-    for (const { turns } of records) for (const { content } of turns) textBytes += Buffer.byteLength(content)
+    for (const { turns, source } of records) {
+      sources ||= source !== undefined
+      for (const { content } of turns) textBytes += Buffer.byteLength(content)
+    }
   const passSeconds = (performance.now() - started) / 1000
   const { rows } = dataset.report()
 
@@ -58,6 +62,7 @@ export async function planSelect(
   })
   const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
   const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
+  if (!sources && needs.some((need) => need.signal === 'source')) throw noSource(options.method.name)
   const recorded = needs.find((need) => need.signal === 'trajectories')
   const seconds = [
     { stage: 'read, tokenise and write', seconds: PASSES * passSeconds + counted.secondsForPool },

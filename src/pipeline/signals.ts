@@ -79,13 +79,7 @@ export function checkNeeds(
   { source, facts }: Pool,
 ): void {
   for (const need of needs) {
-    if (need.signal === 'source' && source === undefined)
-      throw new WinnowError('usage', {
-        code: 'no-source',
-        message: `method ${options.method.name} was asked to go by source, and no row of the pool names one`,
-        expected: 'a field `source` or `domain`',
-        hint: 'Name the field with --fields source=<field>.',
-      })
+    if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
     if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',
@@ -96,6 +90,14 @@ export function checkNeeds(
       })
   }
 }
+
+export const noSource = (method: string): WinnowError =>
+  new WinnowError('usage', {
+    code: 'no-source',
+    message: `method ${method} was asked to go by source, and no row of the pool names one`,
+    expected: 'a field `source` or `domain`',
+    hint: 'Name the field with --fields source=<field>.',
+  })
 
 export async function computeSignals(
   context: Context<ResolvedOptions>,
