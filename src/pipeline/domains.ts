@@ -95,7 +95,7 @@ export async function testDomains(
     name: 'domains',
     version: 2,
     inputs: hashes,
-    options: { sample: most, epsilon: policy, normalise, seed },
+    options: { sample: most, epsilon: policy, normalise, seed, memoryLimit: memoryBytes(options.memoryLimit) ?? null },
     async execute(_, progress) {
       const parallel = workerThreads(options.threads)
       const reading = { normalise, signal: context.signal }

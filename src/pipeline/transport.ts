@@ -156,6 +156,8 @@ async function solve(
       collapse: need.collapse,
       candidates: hashJson(Array.from(chosen)),
       weights: weights ? hashJson(Array.from(weights)) : null,
+      // Whether the matrix is kept or computed anew decides the last digits.
+      memoryLimit: memoryBytes(options.memoryLimit) ?? null,
       seed: options.seed,
     },
     async execute(work, progress) {
