@@ -112,6 +112,8 @@ try {
   }
   /** Seconds of one iteration: the difference of two solves, each without its cost matrix. */
   const potIteration = async (solve: string, type: string, few: number, many: number) => {
+    // The first call after arrays of another size gets its memory from the machine anew, which takes time and no processor.
+    await askPot(solve, type, few)
     const [short, long] = [await askPot(solve, type, few), await askPot(solve, type, many)]
     const per = (a: number, b: number) => (b - a) / (many - few)
     const side = `POT ${solve} ${type}, an iteration`
