@@ -16,8 +16,8 @@ import { openVectors } from './vector-files.ts'
 /** Texts that are tried: n-grams are quick, a model is not. */
 const TRIED = { ngrams: 2000, encoder: 48, importance: 2000 }
 /** Multiply-adds a second of tiles of dot products, and pairs a second of what follows them (docs/benchmarks/transport.md), all threads. */
-const TILE_RATE = 1e10
-const PAIR_RATE = 4e8
+const TILE_RATE = 3e10
+const PAIR_RATE = 6e8
 /** Of a table of vectors, which is not read for a plan. */
 const UNKNOWN_DIMENSIONS = 384
 /** Iterations that a transport problem takes, about. */
