@@ -42,7 +42,7 @@ export const adder =
     return option
   }
 
-export function addReading(add: Add): void {
+export function addReading(add: Add, memory = 'for reading and writing Parquet, such as 2GB (default: 512MB)'): void {
   const data = 'Reading:'
   add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
   add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
@@ -61,11 +61,7 @@ export function addWindow(add: Add, data: string): void {
     'stop',
     'skip',
   ])
-  add(
-    data,
-    '--memory-limit <size>',
-    'for reading and writing Parquet (default: 512MB), and for the matrix of a transport problem (default: 1GiB)',
-  )
+  add(data, '--memory-limit <size>', memory)
 }
 
 /** Where a model of the hub comes from. */

@@ -47,7 +47,10 @@ export function addSelectOptions(command: Command): void {
     `${methods.map(({ name }) => name).join(', ')}; see \`winnow methods\` (default: s2l)`,
   )
   add(what, '--seed <n>', 'of every random choice (default: 0)', wholeNumber(0))
-  addReading(add)
+  addReading(
+    add,
+    'for reading and writing Parquet, such as 2GB (default: 512MB), and for the matrix of a transport problem (default: 1GiB)',
+  )
   addTarget(add)
   const writing = 'Writing:'
   add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
