@@ -42,15 +42,18 @@ export const adder =
     return option
   }
 
-export function addReading(add: Add, memory = 'for reading and writing Parquet, such as 2GB (default: 512MB)'): void {
+/** What a memory limit is for, where nothing else asks for memory. */
+const MEMORY = 'for reading and writing Parquet, such as 2GB (default: 512MB)'
+
+export function addReading(add: Add, memory = MEMORY): void {
   const data = 'Reading:'
   add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
   add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
-  addWindow(add, data)
+  addWindow(add, data, memory)
 }
 
 /** How much of a row is read, and what becomes of rows that cannot be. */
-export function addWindow(add: Add, data: string): void {
+export function addWindow(add: Add, data: string, memory = MEMORY): void {
   add(
     data,
     '--max-length <tokens>',
