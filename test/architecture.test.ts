@@ -37,7 +37,7 @@ const arrows: Record<string, string[]> = {
   transport: ['random', 'similarity', 'webassembly'],
   importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
-  embedding: ['training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
+  embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering', 'transport'],

@@ -7,6 +7,8 @@
  * works, those without spaces too, and words of one root share features without any table of a language.
  */
 
+import { pointAt } from '../importance/words.ts'
+
 /** Features; other n-grams share them by their hash. */
 export const FEATURES = 1 << 17
 
@@ -91,7 +93,7 @@ export function gramCounts(): GramCounts {
         if (point < PAGE) kind = latinKinds[point]
         else {
           if (point >= 0xd800 && point <= 0xdbff) {
-            point = plain.codePointAt(i - 1)!
+            point = pointAt(plain, i - 1, length)
             if (point > 0xffff) i++
           }
           const index = point >> PAGE_BITS

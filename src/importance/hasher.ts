@@ -1,6 +1,7 @@
 /** sha256(utf8) modulo the number of buckets, of n-grams that wait until four can be hashed at once. */
 
 import { LANES, sha256Kernel } from './sha256.ts'
+import { pointAt } from './words.ts'
 
 /** The most buckets: sixteen products of 16 bits and a remainder then add up exactly in float64. */
 export const MOST_BUCKETS = 2 ** 21
@@ -54,7 +55,7 @@ export function hasher(buckets: number, settle: (position: number, bucket: numbe
         continue
       }
       if (point >= 0xd800 && point <= 0xdfff) {
-        point = text.codePointAt(i - 1)!
+        point = pointAt(text, i - 1, end)
         if (point > 0xffff) i++
         else point = 0xfffd
       }

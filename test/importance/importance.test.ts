@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { sha256Buckets } from '../../src/importance/buckets.ts'
 import { hasher } from '../../src/importance/hasher.ts'
 import { BUCKETS, bucketCounter, importanceWeigher, logRatio } from '../../src/importance/importance.ts'
-import { kindOf, PUNCTUATION, SPACE, WORD } from '../../src/importance/words.ts'
+import { kindOf, PUNCTUATION, pointAt, SPACE, WORD } from '../../src/importance/words.ts'
 import { referenceBucket, referenceBuckets, referenceCounts } from './reference.ts'
 
 const fixture = (name: string) =>
@@ -124,6 +124,23 @@ describe('fast buckets', () => {
 })
 
 describe('hashes', () => {
+  it('end where the text ends, though it be cut from a longer one between the halves of a character, compiled or not', () => {
+    const long = 'aé漢😀'.repeat(40)
+    const cut = Array.from({ length: 40 }, (_, i) => long.slice(0, 5 * i + 4))
+    for (let round = 0; round < 200; round++)
+      for (const text of cut) {
+        const end = text.length
+        if (pointAt(text, end - 1, end) !== 0xd83d) expect.unreachable(`round ${round}`)
+        if (pointAt(long, end - 1, long.length) !== 0x1f600) expect.unreachable(`round ${round}`)
+      }
+    const texts = cut.map((text) => text.slice(3))
+    for (let round = 0; round < 20; round++) {
+      const counter = bucketCounter()
+      for (const text of texts) counter.add(text)
+      expect(counter.counts).toEqual(referenceCounts(texts, BUCKETS))
+    }
+  })
+
   it("are Node's at every length around the ends of blocks, in any lane, in any order of short and long", () => {
     const found: number[] = []
     const { begin, extend, hash, finish } = hasher(2_097_143, (position, bucket) => {
