@@ -53,7 +53,7 @@ type Options = z.output<typeof options>
  * constants and must not be merged.
  *
  * Columns: `gradient`, `potential`, `nearest_target` (target row of least cost), `nearest_cost`, `candidate` (1: could be picked, at a larger budget),
- * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `preferencesto` (-1: not looked at). The seed
+ * `domain_distance`, `first_copy` (the first row with the same text) and, with --duplicates near, `near_to` (-1: not looked at). The seed
  * decides the sample; the choice itself draws nothing. O(N log N).
  */
 export const gotD = defineMethod({
@@ -116,7 +116,7 @@ export const gotD = defineMethod({
         candidate: candidates,
         domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
         ...(copies && { first_copy: copies.data as Uint32Array }),
-        ...(distinct && { preferencesto: distinct.data as Int32Array }),
+        ...(distinct && { near_to: distinct.data as Int32Array }),
       },
       groups: groupsOf(input, selected),
       ...countTokens(selected, input),

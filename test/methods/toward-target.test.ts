@@ -69,7 +69,11 @@ describe('got-d', () => {
 
   test('with --duplicates near passes over rows that are near to a preferred one', () => {
     const signals = scored([0, 1, 2, 3], { distinct: [0, 0, 2, -1] })
-    expect([...select(gotD, signals, byRows(2), { duplicates: 'near' }).selected]).toEqual([0, 2])
+    const { selected, columns } = select(gotD, signals, byRows(2), { duplicates: 'near' })
+    expect([...selected]).toEqual([0, 2])
+    expect([...(columns.near_to as Int32Array)]).toEqual([0, 0, 2, -1])
+    // The last one was not looked at: it could be picked at a larger budget.
+    expect([...(columns.candidate as Uint8Array)]).toEqual([1, 0, 1, 1])
   })
 
   test('with --duplicates keep takes copies like any other row', () => {
