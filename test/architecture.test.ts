@@ -32,7 +32,7 @@ const arrows: Record<string, string[]> = {
   webassembly: [],
   engine: ['random'],
   models: ['engine', 'random'],
-  clustering: ['random', 'webassembly'],
+  clustering: ['random', 'similarity', 'webassembly'],
   similarity: ['random', 'webassembly'],
   transport: ['random', 'similarity', 'webassembly'],
   importance: ['webassembly'],

@@ -1,6 +1,7 @@
 /** What k-means accepts, checked before anything is computed. */
 
 import { WinnowError } from '../errors.ts'
+import { allFinite } from '../similarity/validation.ts'
 import type { KMeansOptions, Points } from './kmeans.ts'
 
 export interface Problem {
@@ -66,18 +67,4 @@ export function validated({ data, n, d }: Points, options: KMeansOptions): Probl
   if (!isCount(iterations, 0)) throw fault('kmeans-option', 'iterations', String(iterations), 'an integer >= 0')
   if (!(tolerance >= 0)) throw fault('kmeans-option', 'tolerance', String(tolerance), 'a number >= 0')
   return { n, d, k, restarts, iterations, tolerance }
-}
-
-/** 0 * x is 0 for finite x and NaN for all else: four sums at once, several times faster than asking one by one. */
-function allFinite(data: Float32Array): boolean {
-  let [a, b, c, d] = [0, 0, 0, 0]
-  let i = 0
-  for (; i + 3 < data.length; i += 4) {
-    a += 0 * data[i]
-    b += 0 * data[i + 1]
-    c += 0 * data[i + 2]
-    d += 0 * data[i + 3]
-  }
-  for (; i < data.length; i++) a += 0 * data[i]
-  return a + b + c + d === 0
 }

@@ -7,6 +7,7 @@
  * its length: dot products are those of the weighted counts to within about 1 / sqrt(d). What was tried: docs/decisions/0016-ngram-embedding.md.
  */
 
+import { mix } from '../importance/words.ts'
 import type { Embedder, EmbedOptions } from './embedder.ts'
 import { FEATURES, gramCounts } from './grams.ts'
 import type { NgramModel } from './ngram-model.ts'
@@ -89,11 +90,4 @@ function projection(dimensions: number): Int16Array {
     coordinates[i] = hash & 1 ? ~coordinate : coordinate
   }
   return coordinates
-}
-
-/** 32 bits into 32 bits, one to one, all bits depending on all (the finaliser of MurmurHash3). */
-function mix(value: number): number {
-  let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
 }

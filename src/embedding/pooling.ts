@@ -37,8 +37,8 @@ export function pool(pooling: Pooling, { states, length, dimensions: d, tokens }
   return vectors
 }
 
-/** Scales each row of [rows, d] to Euclidean length 1, in place; a row of zeros stays. */
-export function normaliseRows(vectors: Float64Array, d: number): Float64Array {
+/** Scales each row of [rows, d] to Euclidean length 1 by sums in float64, in place; a row of zeros stays. */
+export function normaliseRows<A extends Float32Array | Float64Array>(vectors: A, d: number): A {
   for (let at = 0; at < vectors.length; at += d) {
     let square = 0
     for (let k = at; k < at + d; k++) square += vectors[k] * vectors[k]

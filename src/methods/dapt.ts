@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { randomStream, sample } from '../random/philox.ts'
 import { requireSignal } from '../signals/signal.ts'
 import { underFilled } from './budget.ts'
-import { domainDistances } from './domains.ts'
+import { domainDistances, domainGroups } from './domains.ts'
 import { defineMethod, type Notice } from './method.ts'
 import { countTokens, takeInOrder, usableRows } from './ordered.ts'
 import { cost, domainSample, epsilon } from './transport-options.ts'
@@ -51,14 +51,7 @@ export const dapt = defineMethod({
       return at + part.length
     }, 0)
     const selected = takeInOrder(ordered, input)
-    const taken = new Map<number, number>()
-    for (const row of selected) taken.set(source.data[row], (taken.get(source.data[row]) ?? 0) + 1)
-    const groups = domains.map(({ code, name, rows: count }) => ({
-      id: code,
-      label: name,
-      rows: count,
-      selected: taken.get(code) ?? 0,
-    }))
+    const groups = domainGroups(domains, source, selected)
     const beyond = groups.slice(1).filter(({ selected: count }) => count > 0)
     const notices: Notice[] = []
     if (beyond.length > 0)

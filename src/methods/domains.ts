@@ -1,6 +1,7 @@
 /** The domain test of GOT-D (METHODS 2, step 1): which sources of a pool are near enough to the target to be picked from. */
 
 import type { Signal } from '../signals/signal.ts'
+import type { SelectionGroup } from './method.ts'
 
 export interface DomainDistance {
   /** Code of the `source` signal; 0 of a pool without sources. */
@@ -35,6 +36,25 @@ export function domainDistances(
   }
   const order = ({ distance: far }: DomainDistance) => (Number.isNaN(far) ? Number.MAX_VALUE : far)
   return [...found.values()].sort((a, b) => order(a) - order(b) || a.code - b.code)
+}
+
+/** Domains as groups of a selection, in their order. A pool without sources has one, without a label. O(selected + D). */
+export function domainGroups(
+  domains: readonly DomainDistance[],
+  source: Signal | undefined,
+  selected: Uint32Array,
+): SelectionGroup[] {
+  const taken = new Map<number, number>()
+  for (const row of selected) {
+    const code = source?.data[row] ?? 0
+    taken.set(code, (taken.get(code) ?? 0) + 1)
+  }
+  return domains.map(({ code, name, rows }) => ({
+    id: code,
+    ...(source && { label: name }),
+    rows,
+    selected: taken.get(code) ?? 0,
+  }))
 }
 
 export interface KeptDomains {

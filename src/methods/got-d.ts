@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
 import { calibratedGradient } from '../transport/gradient.ts'
 import { distinctCandidates } from './candidates.ts'
-import { domainDistances } from './domains.ts'
+import { domainDistances, domainGroups } from './domains.ts'
 import { defineMethod, type Notice, type SelectionInput } from './method.ts'
 import { countTokens, takeInOrder, usableRows } from './ordered.ts'
 import { cost, domainSample, transportOptions } from './transport-options.ts'
@@ -106,6 +106,7 @@ export const gotD = defineMethod({
     ordered.sort((a, b) => sign * (potential[a] - potential[b]) || a - b)
     const selected = takeInOrder(ordered, input)
     const { copies, distinct } = signals
+    const distance = requireSignal(signals, 'distance', rows)
     return {
       selected,
       columns: {
@@ -114,11 +115,11 @@ export const gotD = defineMethod({
         nearest_target: requireSignal(signals, 'nearest', rows).data as Uint32Array,
         nearest_cost: requireSignal(signals, 'nearest_cost', rows).data as Float32Array,
         candidate: candidates,
-        domain_distance: requireSignal(signals, 'distance', rows).data as Float64Array,
+        domain_distance: distance.data as Float64Array,
         ...(copies && { first_copy: copies.data as Uint32Array }),
         ...(distinct && { near_to: distinct.data as Int32Array }),
       },
-      groups: groupsOf(input, selected),
+      groups: domainGroups(domainDistances(distance, signals.source), signals.source, selected),
       ...countTokens(selected, input),
       notices: [...warnings(input, selected.length), ...whyFewer(input, selected, ordered.length)],
     }
@@ -150,33 +151,17 @@ export function scoresOf({ rows, signals }: Pick<SelectionInput<unknown>, 'rows'
   return { potential, gradient: calibratedGradient(potential, mass), pickable, candidates }
 }
 
-function groupsOf({ rows, signals }: SelectionInput<Options>, selected: Uint32Array) {
-  const { source } = signals
-  const taken = new Map<number, number>()
-  for (const row of selected) {
-    const code = source?.data[row] ?? 0
-    taken.set(code, (taken.get(code) ?? 0) + 1)
-  }
-  return domainDistances(requireSignal(signals, 'distance', rows), source).map(({ code, name, rows: count }) => ({
-    id: code,
-    ...(source ? { label: name } : {}),
-    rows: count,
-    selected: taken.get(code) ?? 0,
-  }))
-}
-
 /** Where the rows that may be picked do not fill the budget: how many, and what kept the others out. */
 function whyFewer(
   { rows, budget, signals }: SelectionInput<Options>,
   selected: Uint32Array,
   pickable: number,
 ): Notice[] {
-  const { copies, distinct, tokens } = signals
+  const { copies, distinct } = signals
   const filled =
     budget.unit === 'rows'
       ? selected.length >= budget.rows
-      : selected.length < pickable ||
-        selected.reduce((total, row) => total + (tokens?.data[row] ?? 0), 0) >= budget.tokens
+      : selected.length < pickable || (countTokens(selected, { signals }).tokens ?? 0) >= budget.tokens
   if (filled) return []
   const potential = requireSignal(signals, 'potential', rows).data as Float64Array
   const candidate = requireSignal(signals, 'candidate', rows).data as Uint8Array

@@ -2,7 +2,7 @@
 
 import type { SignalNeed } from '../methods/method.ts'
 import type { StageName } from './events.ts'
-import { readsTarget } from './target-options.ts'
+import { readsEmbeddings, readsTarget } from './target-options.ts'
 
 export interface StageFacts {
   /** Names of the signals that are imported. */
@@ -20,7 +20,7 @@ const opensEncoder = ({ embedding }: StageFacts) =>
 export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): StageName[] {
   const { imports, pretrained } = facts
   return [
-    ...(needs.some(({ signal }) => signal === 'embeddings') && opensEncoder(facts) ? (['encoder'] as const) : []),
+    ...(readsEmbeddings(needs) && opensEncoder(facts) ? (['encoder'] as const) : []),
     ...(readsTarget(needs) ? (['target'] as const) : []),
     'read',
     ...(pretrained ? [] : (['tokenizer'] as const)),

@@ -1,6 +1,7 @@
 /** Vectors that lie in files: shards of a run, or one .npy file from elsewhere. Read block by block; never held whole. */
 
 import { type FileHandle, open } from 'node:fs/promises'
+import { normaliseRows } from '../embedding/pooling.ts'
 import { WinnowError } from '../errors.ts'
 import { ioError } from '../runs/fault.ts'
 import { NPY_HEADER_BYTES, type NpyLayout, npyLayout } from '../signals/npy.ts'
@@ -118,18 +119,6 @@ export interface PassOptions {
   /** Scale each vector to unit length; a zero vector stays. */
   normalise: boolean
   signal?: AbortSignal
-}
-
-/** Scales the rows of a block to unit length in float64, in place. A zero vector stays as it is. */
-export function normaliseRows(block: Float32Array, dimensions: number): Float32Array {
-  for (let at = 0; at < block.length; at += dimensions) {
-    let square = 0
-    for (let i = at; i < at + dimensions; i++) square += block[i] * block[i]
-    if (square === 0) continue
-    const scale = 1 / Math.sqrt(square)
-    for (let i = at; i < at + dimensions; i++) block[i] *= scale
-  }
-  return block
 }
 
 /** All vectors in blocks of rows that fit 8 MiB, the next one being read while one is worked on. */

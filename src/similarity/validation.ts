@@ -40,7 +40,7 @@ export function checkFinite(data: Float32Array, d: number, what: string, firstRo
 }
 
 /** 0 * x is 0 for finite x and NaN for all else: four sums at once, several times faster than asking one by one. */
-function allFinite(data: Float32Array): boolean {
+export function allFinite(data: Float32Array): boolean {
   let [a, b, c, d] = [0, 0, 0, 0]
   let i = 0
   for (; i + 3 < data.length; i += 4) {
