@@ -55,8 +55,10 @@ const LABELS: Record<Step, string> = {
   train: 'train',
   save: 'save',
   plan: 'write plan',
+  picks: 'pick',
+  cells: 'train targets',
 }
-/** `tokenise`; `pick: tokenise` in a run of two sections. */
+/** `tokenise`; `pick: tokenise` in a run of several sections. */
 function labelOf(stage: StageName): string {
   if (stage in LABELS) return LABELS[stage as Step]
   const [section, step] = stage.split('-') as [string, Step]

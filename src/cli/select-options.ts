@@ -81,9 +81,12 @@ export function addSelectOptions(command: Command): void {
 }
 
 /** Options that may be given several times. */
-const another = (text: string, earlier: unknown): string[] => [...((earlier as string[] | undefined) ?? []), text]
+export const another = (text: string, earlier: unknown): string[] => [
+  ...((earlier as string[] | undefined) ?? []),
+  text,
+]
 
-function addTarget(add: Add): void {
+export function addTarget(add: Add): void {
   const target = 'The target, for methods that pick toward one:'
   add(target, '-t, --target <file>', 'some of what the model is to be good at; may be given several times', another)
   add(target, '--target-fields <map>', 'as --fields, of the target (default: detected)')

@@ -19,6 +19,14 @@ export interface NanoPool {
   vocabularySize: number
   /** Rows are cut to this many tokens. Default 512. */
   maxLength?: number
+  /** In place of the size that follows from the pool. */
+  size?: NanoSize
+}
+
+/** Width (a multiple of 64) and depth. */
+export interface NanoSize {
+  hiddenSize: number
+  layers: number
 }
 
 export interface NanoRecipe {
@@ -38,14 +46,19 @@ export function nanoVocabulary(textBytes: number): number {
   return clamp(2 ** Math.round(Math.log2(Math.max(1, textBytes)) / 2), 512, 8192)
 }
 
+/** At the same seconds, 128 x 2 beat 96 x 3 by 0.07 nats a token. Above 4 million tokens this is extrapolated. */
+export function nanoSize(tokens: number): NanoSize {
+  const [hiddenSize, layers] = tokens < 4e6 ? [128, 2] : tokens < 2e7 ? [192, 3] : [256, 4]
+  return { hiddenSize, layers }
+}
+
 /**
  * Size and training of the proxy for a pool. Pure; O(1). 12 scoring passes cost as much as 4 epochs, so the model's FLOPs a token, not its
  * parameters, are what a run pays for: few wide layers, few heads.
  */
 export function nanoRecipe(pool: NanoPool): NanoRecipe {
   const { tokens, vocabularySize, maxLength = 512 } = pool
-  // At the same seconds, 128 x 2 beat 96 x 3 by 0.07 nats a token. Above 4 million tokens this is extrapolated.
-  const [hiddenSize, layers] = tokens < 4e6 ? [128, 2] : tokens < 2e7 ? [192, 3] : [256, 4]
+  const { hiddenSize, layers } = pool.size ?? nanoSize(tokens)
   // Attention scores are written once a head: two heads of 64 cost a tenth less a step than four of 32, at the same loss (4.426, 4.423).
   const heads = hiddenSize / 64
   return {

@@ -55,27 +55,30 @@ export async function resume(work: StageWork, { steps, losses, models }: Checkpo
     if (loss !== undefined) before.push(loss)
     if (model !== undefined && models === 'all') before.push(model)
     if (model === undefined || optimiser === undefined) continue
-    const moments = await readTensors(work.path(optimiser.path))
-    const moment = (kind: string) =>
-      new Map(
-        [...moments]
-          .filter(([name]) => name.startsWith(kind))
-          .map(([name, tensor]) => [name.slice(kind.length), tensor]),
-      )
     found = {
       index,
-      state: {
-        step,
-        parameters: await readTensors(work.path(model.path)),
-        first: moment('first/'),
-        second: moment('second/'),
-      },
+      state: await readState(work, files, step),
       nll: loss && (readNpy(await readFile(work.path(loss.path))).data as Float32Array),
       outputs: [...before],
       replaced: models === 'all' ? [optimiser] : [model, optimiser],
     }
   }
   return found
+}
+
+/** The state that `writeState` has written. */
+export async function readState(
+  work: Pick<StageWork, 'path'>,
+  files: ReturnType<typeof checkpointFiles>,
+  step: number,
+): Promise<TrainingState> {
+  const moments = await readTensors(work.path(files.optimiser))
+  const moment = (kind: string) =>
+    new Map(
+      [...moments].filter(([name]) => name.startsWith(kind)).map(([name, tensor]) => [name.slice(kind.length), tensor]),
+    )
+  const parameters = await readTensors(work.path(files.model))
+  return { step, parameters, first: moment('first/'), second: moment('second/') }
 }
 
 /** Writes the model and the optimiser's state of a checkpoint, tensor by tensor. */

@@ -23,7 +23,16 @@ export interface Context<O extends BaseOptions = BaseOptions> {
   section?: Section
   notices: Notice[]
   /** Stages run so far, for the result. */
-  stages: { name: string; seconds: number; cached: boolean }[]
+  stages: StageTime[]
+}
+
+export interface StageTime {
+  name: string
+  /** Wall clock of the execution that computed it. */
+  seconds: number
+  cached: boolean
+  /** Of the stage: two uses of one result have the same. */
+  key?: string
 }
 
 /** Opens the run directory of a command. The caller disposes of `run`. */
@@ -89,7 +98,7 @@ export async function perform<V extends Json>(context: Context, definition: Pipe
       return execute(work, (progress) => context.emit({ kind: 'stage-progress', stage: name, progress }))
     },
   })
-  context.stages.push({ name, seconds: result.seconds, cached: result.cached })
+  context.stages.push({ name, seconds: result.seconds, cached: result.cached, key: result.key })
   context.emit({
     kind: 'stage-end',
     stage: name,
@@ -100,10 +109,11 @@ export async function perform<V extends Json>(context: Context, definition: Pipe
   return result
 }
 
-/** Tells the user something, and keeps it for the manifest and the report. */
+/** Tells the user something, once, and keeps it for the manifest and the report. */
 export function notify(context: Context, { message, ...rest }: Notice): void {
   const { section } = context
   const notice = { message: section === undefined ? message : `${section}: ${message}`, ...rest }
+  if (context.notices.some((told) => told.message === notice.message)) return
   context.notices.push(notice)
   context.emit({ kind: 'notice', notice })
 }

@@ -2,8 +2,9 @@
 
 import type { Notice } from '../methods/method.ts'
 
-/** Which of its data a stage works on, in a run that has two. */
-export type Section = 'pick' | 'task'
+/** Which of its data a stage works on, in a run that has several: both sets of a warm-up; a comparison's target model, and its test sets. */
+export type Section = WarmupSection | 'target' | `test${number}`
+export type WarmupSection = 'pick' | 'task'
 
 export type Step =
   | 'model'
@@ -34,6 +35,8 @@ export type Step =
   | 'train'
   | 'save'
   | 'plan'
+  | 'picks'
+  | 'cells'
 
 /** A step, or a step of one section: `tokens`, `pick-tokens`. */
 export type StageName = Step | `${Section}-${Step}`

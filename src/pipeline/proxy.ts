@@ -4,7 +4,7 @@ import type { Device } from '../engine/session.ts'
 import type { TensorMap } from '../engine/tensor.ts'
 import { llama } from '../models/llama.ts'
 import type { LanguageModel } from '../models/model.ts'
-import { nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
+import { type NanoSize, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
 import { initialParameters } from '../models/parameters.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import type { Json } from '../runs/hash.ts'
@@ -71,14 +71,15 @@ export const proxyFor = ({ rows, vocabularySize, options, pretrained }: ProxyOf)
     ? nanoProxy(rows, vocabularySize, options.maxLength)
     : pretrainedProxy(pretrained, rows, options.maxLength, options.training)
 
-/** nano, sized from the rows' tokens. */
-function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number): TrainedProxy {
+/** nano, sized from the rows' tokens unless a size is given. */
+export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: number, size?: NanoSize): TrainedProxy {
   const { config, recipe, optimiser } = nanoRecipe({
     tokens: sum(rows.lengths),
     labels: sum(rows.labels),
     rows: rows.count,
     vocabularySize,
     maxLength,
+    size,
   })
   // A row longer than a batch is a batch of its own.
   const chunks = scoringChunks(Math.max(scoringTokens(recipe), maxLength), vocabularySize)

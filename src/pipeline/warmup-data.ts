@@ -6,7 +6,7 @@ import { WinnowError } from '../errors.ts'
 import { hashFile } from '../runs/hash.ts'
 import { planTrajectories, type TrajectoryPlan, trainableRows, windowLabels } from '../training/trajectories.ts'
 import type { Context } from './context.ts'
-import type { Section } from './events.ts'
+import type { WarmupSection } from './events.ts'
 import { readPool, type Tokens, tokenisePool } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
 import { proxyFor, type TrainedProxy } from './proxy.ts'
@@ -18,7 +18,7 @@ import { type ResolvedWarmupOptions, type StageData, type StageOptions, stageOpt
  *
  * @throws {WinnowError} as `openDataset`, and `task-is-pick`.
  */
-export async function openSections(options: ResolvedWarmupOptions): Promise<Record<Section, Dataset>> {
+export async function openSections(options: ResolvedWarmupOptions): Promise<Record<WarmupSection, Dataset>> {
   const { pick, task, onBadRow, memoryLimit } = options
   const open = ({ files, fields, template }: StageData) =>
     openDataset(files, { fields, template, onBadRow, memoryLimit })
@@ -53,7 +53,7 @@ export interface StageCounts {
 /** Reads and tokenises the data of one section. The tokens must be disposed of. */
 export async function readSection(
   root: Context<ResolvedWarmupOptions>,
-  section: Section,
+  section: WarmupSection,
   { dataset, pretrained }: { dataset: Dataset; pretrained: Pretrained },
 ): Promise<StageRows> {
   const options = stageOptions(root.options, section)
@@ -85,7 +85,7 @@ export async function readSection(
  * A task that is the pick would be trained on twice, and nothing would be left to warm up for. Found before any work: only files of one size
  * are hashed.
  */
-async function checkApart({ pick, task }: Record<Section, Dataset>): Promise<void> {
+async function checkApart({ pick, task }: Record<WarmupSection, Dataset>): Promise<void> {
   for (const { path, bytes } of task.inputs) {
     for (const other of pick.inputs) {
       if (other.bytes !== bytes) continue

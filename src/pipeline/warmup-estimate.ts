@@ -5,7 +5,7 @@ import type { Device } from '../engine/session.ts'
 import { countParameters } from '../models/parameters.ts'
 import { isRun } from '../runs/directory.ts'
 import { planTrajectories } from '../training/trajectories.ts'
-import type { Section } from './events.ts'
+import type { WarmupSection } from './events.ts'
 import { checkModelOutput } from './model-output.ts'
 import { countTokens } from './plan.ts'
 import { calibrate, epochFlops, trainingBytes } from './plan-proxy.ts'
@@ -65,7 +65,8 @@ export async function estimateWarmup(asked: WarmupOptions, pipeline: PipelineCon
   const options = withModel(resolved, pretrained)
   const { maxLengthAsked: _, ...config } = options
   await checkModelOutput(output, { config: JSON.parse(JSON.stringify(config)), pretrained })
-  const of = (section: Section) => estimateStage(section, { dataset: datasets[section], options, pretrained, pipeline })
+  const of = (section: WarmupSection) =>
+    estimateStage(section, { dataset: datasets[section], options, pretrained, pipeline })
   const [pick, task] = [await of('pick'), await of('task')]
   const parameters = countParameters(pretrained.model.parameters)
   const { trained } = pick
@@ -95,7 +96,7 @@ interface Estimating {
 }
 
 async function estimateStage(
-  section: Section,
+  section: WarmupSection,
   { dataset, options: all, pretrained, pipeline: { ort, signal } }: Estimating,
 ): Promise<{ estimate: StageEstimate; trained: number; seconds: number }> {
   const options = stageOptions(all, section)

@@ -2,7 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import type { SavedFormat } from '../models/float-formats.ts'
-import type { Section } from './events.ts'
+import type { WarmupSection } from './events.ts'
 import {
   type ModelOptions,
   type ResolvedModelOptions,
@@ -70,8 +70,8 @@ export interface StageData {
 /** Files below `out` by which it is known that something is there already. */
 export const MARKS = ['config.json', 'warmup/config.json', 'task/config.json', 'plan/plan.json']
 
-const EPOCHS: Record<Section, number> = { pick: 1, task: 3 }
-const FLAGS: Record<Section, string> = { pick: '--pool-pick', task: '--task' }
+const EPOCHS: Record<WarmupSection, number> = { pick: 1, task: 3 }
+const FLAGS: Record<WarmupSection, string> = { pick: '--pool-pick', task: '--task' }
 const EXAMPLE = 'winnow warmup --model HuggingFaceTB/SmolLM2-135M --pool-pick pool.selected.jsonl --task task.jsonl'
 
 /** @throws {WinnowError} `no-model`, `no-pool`, `nothing-to-warm-up`, `bad-option`. */
@@ -94,7 +94,7 @@ export function resolveWarmupOptions(options: WarmupOptions): ResolvedWarmupOpti
       expected: 'a hub id, or a directory in the Hugging Face layout',
       hint: 'Train it on the whole pool first: winnow train pool.jsonl --model nano --out base, then --model base.',
     })
-  const dataOf = (section: Section): StageData => {
+  const dataOf = (section: WarmupSection): StageData => {
     const { files, fields, template, epochs, learningRate } = options[section]
     if (files.length === 0)
       throw new WinnowError('usage', {
@@ -134,7 +134,7 @@ export function resolveWarmupOptions(options: WarmupOptions): ResolvedWarmupOpti
 }
 
 /** Options of one stage: the run's, with the files, the reading and the training of its section. */
-export function stageOptions(options: ResolvedWarmupOptions, section: Section): StageOptions {
+export function stageOptions(options: ResolvedWarmupOptions, section: WarmupSection): StageOptions {
   const { pick: _pick, task: _task, ...shared } = options
   const { files, ...own } = options[section]
   return { ...shared, ...own, pool: files }

@@ -5,7 +5,7 @@ import { join, relative, resolve, sep } from 'node:path'
 import { writeFileAtomic } from '../runs/files.ts'
 import { loraScale } from '../training/lora.ts'
 import { type Context, notify } from './context.ts'
-import type { Section } from './events.ts'
+import type { WarmupSection } from './events.ts'
 import { type DataFile, writePlanData } from './plan-data.ts'
 import type { Pretrained } from './pretrained.ts'
 import { rowsPerStep } from './proxy.ts'
@@ -79,7 +79,7 @@ export interface WrittenPlan {
   files: string[]
 }
 
-interface Planned extends Record<Section, StageRows> {
+interface Planned extends Record<WarmupSection, StageRows> {
   pretrained: Pretrained
   directory: string
 }
@@ -123,14 +123,14 @@ export async function writeWarmupPlan(
 function planOf(
   { options, run }: Context<ResolvedWarmupOptions>,
   { pick, task, pretrained, directory }: Planned,
-  data: Record<Section, DataFile>,
+  data: Record<WarmupSection, DataFile>,
 ): WarmupPlan {
   const { model, files, hash, name, tokenizer } = pretrained
   const { kind, id, revision } = files.source
   const { optimiser, choices } = pick.proxy
   const { lora } = choices
   const parameters = model.parameters.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0)
-  const stage = (rows: StageRows, section: Section): WarmupPlanStage => {
+  const stage = (rows: StageRows, section: WarmupSection): WarmupPlanStage => {
     const { recipe } = rows.proxy
     const { steps } = rows.plan
     return {

@@ -7,7 +7,7 @@ import { isRun } from '../runs/directory.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import { allTensors } from './checkpoints.ts'
 import { type Context, openContext, stageName } from './context.ts'
-import type { OnEvent, Section, Step } from './events.ts'
+import type { OnEvent, Step, WarmupSection } from './events.ts'
 import { checkModelOutput } from './model-output.ts'
 import type { PipelineContext } from './pool-options.ts'
 import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
@@ -19,7 +19,7 @@ import { MARKS, type ResolvedWarmupOptions, resolveWarmupOptions, type WarmupOpt
 import { type WrittenPlan, writeWarmupPlan } from './warmup-plan.ts'
 
 /** Directories below `out`, by section. */
-const FOLDERS: Record<Section, string> = { pick: 'warmup', task: 'task' }
+const FOLDERS: Record<WarmupSection, string> = { pick: 'warmup', task: 'task' }
 
 export interface WarmupStageResult extends StageCounts {
   /** Tokens that were processed in all epochs. */
@@ -143,7 +143,7 @@ async function prepared<R>(
   asked: WarmupOptions,
   pipeline: PipelineContext,
   steps: readonly Step[],
-  work: (root: Context<ResolvedWarmupOptions>, rows: Record<Section, StageRows>, found: Prepared) => Promise<R>,
+  work: (root: Context<ResolvedWarmupOptions>, rows: Record<WarmupSection, StageRows>, found: Prepared) => Promise<R>,
 ): Promise<R> {
   const { onEvent = () => {}, signal } = pipeline
   const resolved = resolveWarmupOptions(asked)
@@ -171,7 +171,8 @@ async function prepared<R>(
 }
 
 function announce(onEvent: OnEvent, root: Context, steps: readonly Step[]): void {
-  const of = (section: Section, names: readonly Step[]) => names.map((step) => stageName({ ...root, section }, step))
+  const of = (section: WarmupSection, names: readonly Step[]) =>
+    names.map((step) => stageName({ ...root, section }, step))
   const reading: Step[] = ['read', 'tokens']
   const stages = [...of('pick', reading), ...of('task', reading), 'plan' as const]
   onEvent({ kind: 'plan', stages: [...stages, ...of('pick', steps), ...of('task', steps)] })
@@ -196,7 +197,7 @@ async function tune(
   const { vocabularySize } = tokens.tokenizer
   const proxy = proxyFor({ rows: tokens.store, vocabularySize, options, pretrained: base })
   const trained = await trainModel(context, { tokens, proxy, trainOn, plan })
-  const directory = join(root.options.out, FOLDERS[context.section as Section])
+  const directory = join(root.options.out, FOLDERS[context.section as WarmupSection])
   const state = run.path(trained.state)
   const saved = await saveModel(context, {
     ...{ directory, dtype: root.options.saveAs, state },

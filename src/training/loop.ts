@@ -2,7 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import { planBatches } from './batches.ts'
-import { collate } from './collate.ts'
+import { type Collated, collate } from './collate.ts'
 import type { TokenRows } from './rows.ts'
 import { cosineRate } from './schedule.ts'
 import type { Trainer } from './trainer.ts'
@@ -46,6 +46,8 @@ export interface Step {
   tokens: number
   /** Mean NLL of the batch's labels; undefined for a step that was passed over. */
   loss?: number
+  /** The passes that it took, as they were computed: for FLOPs. */
+  parts?: { rows: number; length: number; labels: number }[]
 }
 
 /** Runs the steps after `done`, in order. Same rows, recipe, seed and state: the same bits. */
@@ -75,7 +77,7 @@ export async function* trainSteps(options: LoopOptions): AsyncGenerator<Step> {
         try {
           const collated = parts.map((part) => collate(rows, part, maxLength, trainer.padding))
           const { loss } = await trainer.train(collated, cosineRate(schedule, step))
-          yield { step, tokens, loss }
+          yield { step, tokens, loss, parts: collated.map(computedSize) }
           break
         } catch (error) {
           // The state is only touched by a step that went well.
@@ -89,3 +91,9 @@ export async function* trainSteps(options: LoopOptions): AsyncGenerator<Step> {
     }
   }
 }
+
+const computedSize = ({ shape, positions }: Collated) => ({
+  rows: shape[0],
+  length: shape[1],
+  labels: positions.length,
+})

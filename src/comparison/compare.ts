@@ -1,0 +1,237 @@
+/** `compare`: every method's pick at every budget, a target trained on each, and what that was worth. */
+
+import { openDataset } from '../dataset/dataset.ts'
+import { type Cell, type Comparison, FULL, NONE } from '../evaluation/comparison.ts'
+import type { Notice } from '../methods/method.ts'
+import { countParameters } from '../models/parameters.ts'
+import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
+import { maybeEncoder } from '../pipeline/embedder.ts'
+import { checkVectorFiles } from '../pipeline/imported-embeddings.ts'
+import { findLosses } from '../pipeline/loss-files.ts'
+import type { ResolvedOptions } from '../pipeline/options.ts'
+import { type Pool, readPool, tokenisePool } from '../pipeline/pool.ts'
+import type { PipelineContext } from '../pipeline/pool-options.ts'
+import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
+import { tokenSignal } from '../pipeline/signals.ts'
+import { plannedStages } from '../pipeline/stages.ts'
+import { openTarget, readTarget } from '../pipeline/target.ts'
+import { readsEmbeddings } from '../pipeline/target-options.ts'
+import type { Json } from '../runs/hash.ts'
+import { trainedParameters } from '../training/graphs.ts'
+import { type CellPlan, runCells } from './cells.ts'
+import { withFlops } from './costs.ts'
+import {
+  type CompareOptions,
+  compareConfig,
+  entryOptions,
+  type ResolvedCompareOptions,
+  resolveCompareOptions,
+} from './options.ts'
+import { type Picked, pickAll } from './picks.ts'
+import { openTargetModel, planTarget, type TargetModel } from './target-model.ts'
+import { openTests, readTests, type Test, tellOfLeaks } from './tests.ts'
+
+export interface CompareResult {
+  comparison: Comparison
+  run: string
+  notices: Notice[]
+  device: string
+  seconds: number
+  stages: StageTime[]
+}
+
+/**
+ * Compares methods by what they are for. Each picks from the pool at each budget; the target model is trained on every pick, from the same weights, for
+ * equal steps (or equal epochs), and scored on test sets that no method saw; so are a target trained on the whole pool and an untouched one.
+ * Seeds change the draws of the methods and the training of the target; signals are computed once, with the first seed, and shared by
+ * all methods that read them. Everything lies in one run directory: a killed comparison goes on cell by cell, and another budget, seed or
+ * method adds its cells to those that are there.
+ *
+ * @throws {WinnowError} of bad usage, bad input and failures, as data; `signal.reason` when aborted.
+ */
+export async function compare(asked: CompareOptions, pipeline: PipelineContext): Promise<CompareResult> {
+  const started = performance.now()
+  const { onEvent = () => {}, signal } = pipeline
+  const resolved = resolveCompareOptions(asked)
+  const dataset = await openDataset(resolved.pool, resolved)
+  const testData = await openTests(resolved)
+  const targetData = resolved.target.length === 0 ? undefined : await openTarget(resolved)
+  const { trajectories: lossesAt } = asked.signals ?? {}
+  const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
+  await using pretrained = await maybePretrained(resolved, { onEvent, signal })
+  const options = withModel(resolved, pretrained)
+  const opened = await openTargetModel(options.targetModel, { onEvent, signal })
+  await using _target = { [Symbol.asyncDispose]: async () => opened.pretrained?.[Symbol.asyncDispose]() }
+  const context = await openContext(options, compareConfig(options), pipeline)
+  await using run = context.run
+  try {
+    announce(context, asked, pretrained !== undefined)
+    if (options.leftOut.length > 0)
+      notify(context, {
+        code: 'left-out',
+        message: `${options.leftOut.join(', ')} pick toward a target and were left out: --target names one`,
+      })
+    await using encoder = await maybeEncoder(embeddingContext(context, asked))
+    await checkVectorFiles(asked.signals ?? {})
+    const target = targetData && (await readTarget(context, targetData))
+    const pool = await readPool(context, dataset)
+    using tokens = await tokenisePool(context, dataset, pool, pretrained)
+    const perRow = tokenSignal(tokens, options.maxLength)
+    const source = { dataset, pool, tokens, perRow, losses, pretrained, encoder, target, asked }
+    const picked = await pickAll(context, source)
+    const mostRows = Math.max(
+      ...picked.picks.filter(({ seed }) => seed === options.seeds[0]).map(({ selected }) => selected.length),
+    )
+    const shared = { pretrained, tokens }
+    using model = await planTarget(context, { dataset, pool, shared, target: opened, mostRows })
+    const tests = await readTests(context, testData, model)
+    using _tests = {
+      [Symbol.dispose]: () => {
+        for (const test of tests) test[Symbol.dispose]()
+      },
+    }
+    await tellOfLeaks(context, dataset, tests)
+    const plans = planCells(options, picked, model)
+    const cells = await runCells(context, { target: model, tests, plans })
+    const comparison = describe(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
+    await run.update({ status: 'done', facts: facts(context, comparison) })
+    return {
+      comparison,
+      run: run.directory,
+      notices: context.notices,
+      device: options.device,
+      seconds: (performance.now() - started) / 1000,
+      stages: context.stages,
+    }
+  } catch (error) {
+    await run.update({ status: 'failed' }).catch(() => undefined)
+    throw error
+  }
+}
+
+/** The references first: they are what a reader waits for. Then seed by seed, so that a stopped comparison has whole seeds. */
+function planCells(
+  { seeds, budgets, entries }: ResolvedCompareOptions,
+  { picks }: Picked,
+  model: TargetModel,
+): CellPlan[] {
+  const reference = (label: string, seed: number, selected: Uint32Array): CellPlan => ({
+    label,
+    budget: -1,
+    seed,
+    selected,
+  })
+  return seeds.flatMap((seed) => [
+    reference(NONE, seed, new Uint32Array()),
+    reference(FULL, seed, model.trainable),
+    ...budgets.flatMap((_, budget) =>
+      entries.map(({ label }): CellPlan => {
+        const pick = picks.find((one) => one.label === label && one.budget === budget && one.seed === seed)
+        return { label, budget, seed, selected: (pick as { selected: Uint32Array }).selected }
+      }),
+    ),
+  ])
+}
+
+/** The context that the embedding is opened with: of the first method that reads one. */
+function embeddingContext(context: Context<ResolvedCompareOptions>, asked: CompareOptions): Context<ResolvedOptions> {
+  const { options } = context
+  const entry =
+    options.entries.find(({ method, options: own }) => readsEmbeddings(method.needs(own, 'rows'))) ?? options.entries[0]
+  return { ...context, options: entryOptions(options, asked, entry, options.budgets[0]) }
+}
+
+function announce(context: Context<ResolvedCompareOptions>, asked: CompareOptions, pretrained: boolean): void {
+  const { options } = context
+  const stages = options.entries.flatMap((entry) => {
+    const { embedding } = entryOptions(options, asked, entry, options.budgets[0])
+    const needs = entry.method.needs(entry.options, 'rows')
+    return plannedStages(needs, { imports: Object.keys(asked.signals ?? {}), pretrained, embedding })
+  })
+  const last = ['select', 'near', 'write', 'report']
+  const signals = [...new Set(stages)].filter((stage) => !last.includes(stage))
+  context.emit({ kind: 'plan', stages: [...signals, 'picks', 'cells', 'report'] })
+}
+
+interface Described {
+  pool: Pool
+  poolTokens: number
+  picked: Picked
+  model: TargetModel
+  tests: readonly Test[]
+  cells: Cell[]
+}
+
+function describe(context: Context<ResolvedCompareOptions>, parts: Described): Comparison {
+  const { options, run, notices } = context
+  const { pool, poolTokens, picked, model, tests, cells } = parts
+  const { proxy } = model
+  const trained = run.manifest.facts.proxy as
+    | { name: string; parameters: number; trainedTokens: number; steps: number[] }
+    | undefined
+  const metric = { name: 'nll' as const, title: 'test loss', unit: 'nats a token', better: 'lower' as const }
+  return {
+    title: options.pool.join(', '),
+    command: options.command,
+    finishedAt: new Date().toISOString(),
+    pool: { files: options.pool, rows: pool.facts.rows, tokens: poolTokens },
+    tests: tests.map(({ name, rows, labels }) => ({ name, rows: rows.length, tokens: labels })),
+    metrics: [metric],
+    methods: options.entries.map(({ label, method, options: own }) => ({
+      ...{ name: method.name, label, title: method.summary, options: own },
+      deterministic: picked.deterministic.has(label),
+    })),
+    budgets: options.budgets.map(({ text }, i) => {
+      const budget = picked.budgets[i]
+      return budget.unit === 'rows' ? { text, rows: budget.rows } : { text, tokens: budget.tokens }
+    }),
+    seeds: options.seeds,
+    ...(model.steps === undefined
+      ? { training: 'epochs' as const, epochs: model.epochs }
+      : { training: 'steps' as const, steps: model.steps }),
+    proxy: trained && { name: trained.name, parameters: trained.parameters },
+    target: {
+      name: model.name,
+      parameters: countParameters(proxy.model.parameters),
+      trained: countParameters(trainedParameters(proxy.model, proxy.choices.lora)),
+      pretrained: model.pretrained !== undefined,
+    },
+    cells,
+    costs: withFlops(
+      picked.costs,
+      trained && {
+        ...{ parameters: trained.parameters, trainedTokens: trained.trainedTokens },
+        ...{ checkpoints: trained.steps.length, poolTokens },
+      },
+    ),
+    price: options.price,
+    notices: notices.map(({ message }) => message),
+    versions: run.manifest.versions,
+    device: options.device,
+  }
+}
+
+/** For the manifest: how often each stage was executed in this directory, and which methods read what it gave. */
+function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Comparison): Record<string, Json> {
+  const executed = new Map<string, Map<string, number>>()
+  for (const { event, stage, key } of run.journal.records) {
+    if (event !== 'done') continue
+    const keys = executed.get(stage) ?? new Map<string, number>()
+    executed.set(stage, keys.set(key, (keys.get(key) ?? 0) + 1))
+  }
+  const readers = (stage: string) =>
+    costs.filter(({ signals }) => signals.some(({ name }) => name === stage)).map(({ method }) => method)
+  return {
+    signals: Object.fromEntries(
+      [...executed].map(([stage, keys]) => [
+        stage,
+        {
+          results: keys.size,
+          executions: [...keys.values()].reduce((total, count) => total + count, 0),
+          ...(readers(stage).length > 0 && { readBy: readers(stage) }),
+        },
+      ]),
+    ),
+    cells: cells.length,
+  }
+}

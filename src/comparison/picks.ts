@@ -1,0 +1,162 @@
+/** Every method's pick at every budget and seed, from signals that are computed once and shared, and what each method cost. */
+
+import { WinnowError } from '../errors.ts'
+import type { SelectionCost } from '../evaluation/comparison.ts'
+import { type ResolvedBudget, resolveBudget } from '../methods/budget.ts'
+import { type Context, notify, type StageTime } from '../pipeline/context.ts'
+import type { OnEvent } from '../pipeline/events.ts'
+import type { ResolvedOptions } from '../pipeline/options.ts'
+import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
+import { writeNpy } from '../signals/npy.ts'
+import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
+import type { Entry } from './specification.ts'
+
+export interface Pick {
+  /** Of the method. */
+  label: string
+  /** Index of the budget. */
+  budget: number
+  seed: number
+  /** Ascending rows of the pool. */
+  selected: Uint32Array
+}
+
+export interface Picked {
+  picks: Pick[]
+  budgets: ResolvedBudget[]
+  costs: SelectionCost[]
+  /** Labels of methods whose pick is the same for every seed. */
+  deterministic: Set<string>
+}
+
+interface Source extends Omit<SignalSources, 'budget'> {
+  asked: CompareOptions
+}
+
+/**
+ * Computes the signals of each method for the largest budget; smaller ones read the same, but for transport problems, whose candidates depend on
+ * the budget. Stages that several methods read are computed by the first that comes to them.
+ */
+export async function pickAll(context: Context<ResolvedCompareOptions>, source: Source): Promise<Picked> {
+  const { options } = context
+  const { pool, perRow } = source
+  const { total, shortest } = perRow
+  const budgets = options.budgets.map((budget) =>
+    resolveBudget(budget, { rows: pool.facts.rows, tokens: total, shortest }),
+  )
+  const falling = [...budgets.keys()].sort((a, b) => sizeOf(budgets[b]) - sizeOf(budgets[a]))
+  const emit = onceEach(context.emit)
+  const used: { label: string; stages: StageTime[]; own: number }[] = []
+  const picks: Pick[] = []
+  const deterministic = new Set<string>()
+  for (const entry of options.entries) {
+    const stages: StageTime[] = []
+    let own = 0
+    let computed: ComputedSignals | undefined
+    for (const [place, b] of falling.entries()) {
+      const budget = budgets[b]
+      const mine: Context<ResolvedOptions> = {
+        ...context,
+        options: entryOptions(options, source.asked, entry, options.budgets[b]),
+        emit,
+        stages: [],
+      }
+      const needs = entry.method.needs(entry.options, budget.unit)
+      if (computed === undefined || needs.some(({ signal }) => signal === 'potential')) {
+        checkNeeds(mine, needs, pool)
+        computed = await computeSignals(mine, needs, { ...source, budget })
+        // What a method costs is told of its largest budget.
+        if (place === 0) stages.push(...mine.stages)
+      }
+      const started = performance.now()
+      const drawn = options.seeds.map((seed) =>
+        draw(mine, entry, { computed: computed as ComputedSignals, budget, seed }),
+      )
+      if (place === 0) own = (performance.now() - started) / 1000 / options.seeds.length
+      for (const [i, selected] of drawn.entries())
+        picks.push({ label: entry.label, budget: b, seed: options.seeds[i], selected })
+      if (drawn.length > 1 && drawn.every((rows) => sameRows(rows, drawn[0]))) deterministic.add(entry.label)
+      else deterministic.delete(entry.label)
+    }
+    context.stages.push(...stages)
+    used.push({ label: entry.label, stages, own })
+  }
+  await keepPicks(context, picks)
+  return { picks, budgets, costs: costsOf(used), deterministic }
+}
+
+const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows : budget.tokens)
+
+const sameRows = (a: Uint32Array, b: Uint32Array) => a.length === b.length && a.every((row, i) => row === b[i])
+
+interface Draw {
+  computed: ComputedSignals
+  budget: ResolvedBudget
+  seed: number
+}
+
+/** @throws {WinnowError} `nothing-selected`. */
+function draw(context: Context<ResolvedOptions>, entry: Entry, { computed, budget, seed }: Draw): Uint32Array {
+  const { signals } = computed
+  const { method, label } = entry
+  const { selected, notices } = method.select({
+    ...{ rows: signals.tokens.rows, budget, signals, options: entry.options, seed },
+  })
+  for (const { message, ...rest } of notices)
+    notify(context, { message: `${label} at ${context.options.budget.text}: ${message}`, ...rest })
+  if (selected.length === 0)
+    throw new WinnowError('input', {
+      code: 'nothing-selected',
+      message: `${label} selects no row that fits the budget`,
+      path: '--budgets',
+      found: context.options.budget.text,
+      hint: notices.map(({ message }) => `${message}.`).join(' ') || 'Ask for a larger budget.',
+    })
+  return selected
+}
+
+/** Every pick as a file of rows: `picks/s2l/10%/seed-0.npy`. */
+async function keepPicks({ run, options }: Context<ResolvedCompareOptions>, picks: readonly Pick[]): Promise<void> {
+  const { writeFileAtomic } = await import('../runs/files.ts')
+  for (const { label, budget, seed, selected } of picks)
+    await writeFileAtomic(
+      run.path(pickFile(label, options.budgets[budget].text, seed)),
+      writeNpy({ shape: [selected.length], data: selected }),
+    )
+}
+
+/** Options behind a method's name may hold anything: what a file system may not take is written as `_`. */
+export const pickFile = (label: string, budget: string, seed: number): string =>
+  `picks/${label.replaceAll(/[^\w@%.=-]/g, '_')}/${budget.replaceAll(/[^\w%.]/g, '_')}/seed-${seed}.npy`
+
+/** A stage that was told of is told of once more only where it is computed again. */
+function onceEach(emit: OnEvent): OnEvent {
+  const told = new Set<string>()
+  return (event) => {
+    if (event.kind === 'stage-end') {
+      if (event.cached && told.has(event.stage)) return
+      told.add(event.stage)
+    }
+    emit(event)
+  }
+}
+
+/** Seconds of each method's signals as if it had been run alone, and who reads them too. */
+function costsOf(used: readonly { label: string; stages: StageTime[]; own: number }[]): SelectionCost[] {
+  const readers = new Map<string, string[]>()
+  for (const { label, stages } of used)
+    for (const key of new Set(stages.map(({ key }) => key as string)))
+      readers.set(key, [...(readers.get(key) ?? []), label])
+  return used.map(({ label, stages, own }) => {
+    const distinct = [...new Map(stages.map((stage) => [stage.key as string, stage])).values()]
+    return {
+      method: label,
+      seconds: own + distinct.reduce((total, { seconds }) => total + seconds, 0),
+      flops: 0,
+      signals: distinct.map(({ name, key, seconds }) => ({
+        ...{ name, seconds, flops: 0 },
+        sharedWith: (readers.get(key as string) as string[]).filter((other) => other !== label),
+      })),
+    }
+  })
+}

@@ -1,0 +1,127 @@
+/** The model that is trained on every pick: what it is, how long it trains, and the pool in its tokens. */
+
+import type { Dataset } from '../dataset/dataset.ts'
+import { WinnowError } from '../errors.ts'
+import { type NanoSize, nanoSize } from '../models/nano.ts'
+import type { BaseOptions, Context } from '../pipeline/context.ts'
+import type { ResolvedModelOptions } from '../pipeline/model-options.ts'
+import { type Pool, type Tokens, tokenisePool } from '../pipeline/pool.ts'
+import type { OpeningOptions, Pretrained } from '../pipeline/pretrained.ts'
+import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
+import { type CountedRows, nanoProxy, proxyFor, rowsPerStep, type TrainedProxy } from '../pipeline/proxy.ts'
+import { planBatches } from '../training/batches.ts'
+import { trainableRows } from '../training/trajectories.ts'
+import type { ResolvedCompareOptions } from './options.ts'
+
+/** The opened target: a pretrained model, or the size of one that is trained from scratch. */
+export type OpenedTarget = { name: string; pretrained?: Pretrained; size?: NanoSize; options: ResolvedModelOptions }
+
+/**
+ * Opens the target model. `nano:WIDTHxLAYERS` is trained from scratch with the tokenizer of the pool.
+ *
+ * @throws {WinnowError} `bad-option` for a size that is none; as `maybePretrained`.
+ */
+export async function openTargetModel(options: ResolvedModelOptions, opening: OpeningOptions): Promise<OpenedTarget> {
+  const match = /^nano(?::(\d+)x(\d+))?$/.exec(options.proxy)
+  if (match !== null) {
+    const [, width, layers] = match
+    const size = width === undefined ? undefined : { hiddenSize: Number(width), layers: Number(layers) }
+    if (size && (size.hiddenSize % 64 !== 0 || size.hiddenSize < 64 || size.layers < 1)) throw badSize(options.proxy)
+    return { name: options.proxy, size, options }
+  }
+  if (options.proxy.startsWith('nano:')) throw badSize(options.proxy)
+  const pretrained = await maybePretrained(options, opening)
+  return { name: options.proxy, pretrained, options: withModel(options, pretrained) }
+}
+
+const badSize = (found: string) =>
+  new WinnowError('usage', {
+    code: 'bad-option',
+    message: 'the size of the target is not understood',
+    path: '--target-model',
+    found,
+    expected: 'nano:WIDTHxLAYERS, the width a multiple of 64, such as nano:256x4',
+  })
+
+/** What all targets of a comparison have in common. */
+export interface TargetModel extends Disposable {
+  name: string
+  proxy: TrainedProxy
+  pretrained?: Pretrained
+  /** The pool as the target reads it. */
+  tokens: Tokens
+  /** Rows that it can be trained on. */
+  trainable: Uint32Array
+  /** Optimiser steps of every target, where steps are held equal. */
+  steps?: number
+  /** Passes over each pick, where epochs are. */
+  epochs?: number
+  maxLength: number
+}
+
+interface Planned {
+  dataset: Dataset
+  pool: Pool
+  /** The proxy's, and its tokens. */
+  shared: { pretrained?: Pretrained; tokens: Tokens }
+  target: OpenedTarget
+  /** Rows of the largest budget. */
+  mostRows: number
+}
+
+/** Tokenises the pool for the target, where the proxy reads it otherwise, and plans its training. */
+export async function planTarget(
+  context: Context<ResolvedCompareOptions>,
+  { dataset, pool, shared, target, mostRows }: Planned,
+): Promise<TargetModel> {
+  const { targetTraining, steps, epochs } = context.options
+  const { maxLength } = target.options
+  const same = target.pretrained?.tokenizer.hash === shared.pretrained?.tokenizer.hash
+  const tokens = same
+    ? shared.tokens
+    : await tokenisePool(sectionOf(context, 'target', target.options), dataset, pool, target.pretrained)
+  const { store, tokenizer } = tokens
+  const { vocabularySize } = tokenizer
+  const counted = thinned(store, mostRows)
+  const training = { ...targetTraining, batch: rowsPerStep(targetTraining, mostRows) }
+  const proxy = target.pretrained
+    ? proxyFor({ rows: store, vocabularySize, options: { maxLength, training }, pretrained: target.pretrained })
+    : nanoProxy(counted, vocabularySize, maxLength, target.size ?? larger(store))
+  const { recipe } = proxy
+  const perEpoch = planBatches(counted.lengths, recipe).batches.length
+  return {
+    name: target.name,
+    proxy,
+    pretrained: target.pretrained,
+    tokens,
+    trainable: trainableRows(store, maxLength),
+    ...(epochs === undefined ? { steps: steps ?? recipe.epochs * perEpoch } : { epochs }),
+    maxLength,
+    [Symbol.dispose]: () => {
+      if (!same) tokens[Symbol.dispose]()
+    },
+  }
+}
+
+/** The context of one section: its model's options in place of the proxy's. */
+export const sectionOf = <O extends BaseOptions>(
+  context: Context<O>,
+  section: Context['section'],
+  { maxLength }: Pick<ResolvedModelOptions, 'maxLength'>,
+): Context<O> => ({ ...context, section, options: { ...context.options, maxLength } })
+
+/** Twice as wide and one layer deeper than the proxy that the pool would get: six times its parameters in the layers. */
+function larger({ lengths }: CountedRows): NanoSize {
+  const { hiddenSize, layers } = nanoSize(lengths.reduce((total, length) => total + length, 0))
+  return { hiddenSize: 2 * hiddenSize, layers: layers + 1 }
+}
+
+/** As many rows as a budget has, evenly spaced: what training on a pick of that size will be like. */
+function thinned({ count, lengths, labels }: CountedRows, rows: number): CountedRows {
+  const take = (values: Uint32Array) =>
+    Uint32Array.from(
+      { length: Math.min(rows, count) },
+      (_, i) => values[Math.floor((i * count) / Math.min(rows, count))],
+    )
+  return { count: Math.min(rows, count), lengths: take(lengths), labels: take(labels) }
+}
