@@ -4,6 +4,7 @@ import { basename } from 'node:path'
 import { WinnowError } from '../errors.ts'
 import type { MetricName } from '../evaluation/comparison.ts'
 import { type Budget, parseBudget } from '../methods/budget.ts'
+import { isNano } from '../models/nano.ts'
 import {
   type ResolvedModelOptions,
   type ResolvedTrainingOptions,
@@ -115,7 +116,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
       found: '--steps and --epochs',
       expected: 'one of the two',
     })
-  const nano = /^nano(:|$)/.test(targetModel)
+  const nano = isNano(targetModel)
   const metrics = options.metrics ?? ['nll']
   for (const name of metrics)
     if (!METRICS.includes(name))

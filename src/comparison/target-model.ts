@@ -1,8 +1,7 @@
 /** The model that is trained on every pick: what it is, how long it trains, and the pool in its tokens. */
 
 import type { Dataset } from '../dataset/dataset.ts'
-import { WinnowError } from '../errors.ts'
-import { type NanoSize, nanoSize } from '../models/nano.ts'
+import { isNano, type NanoSize, namedSize, nanoSize } from '../models/nano.ts'
 import type { BaseOptions, Context } from '../pipeline/context.ts'
 import type { ResolvedModelOptions } from '../pipeline/model-options.ts'
 import { type Pool, type Tokens, tokenisePool } from '../pipeline/pool.ts'
@@ -22,26 +21,10 @@ export type OpenedTarget = { name: string; pretrained?: Pretrained; size?: NanoS
  * @throws {WinnowError} `bad-option` for a size that is none; as `maybePretrained`.
  */
 export async function openTargetModel(options: ResolvedModelOptions, opening: OpeningOptions): Promise<OpenedTarget> {
-  const match = /^nano(?::(\d+)x(\d+))?$/.exec(options.proxy)
-  if (match !== null) {
-    const [, width, layers] = match
-    const size = width === undefined ? undefined : { hiddenSize: Number(width), layers: Number(layers) }
-    if (size && (size.hiddenSize % 64 !== 0 || size.hiddenSize < 64 || size.layers < 1)) throw badSize(options.proxy)
-    return { name: options.proxy, size, options }
-  }
-  if (options.proxy.startsWith('nano:')) throw badSize(options.proxy)
+  if (isNano(options.proxy)) return { name: options.proxy, size: namedSize(options.proxy, '--target-model'), options }
   const pretrained = await maybePretrained(options, opening)
   return { name: options.proxy, pretrained, options: withModel(options, pretrained) }
 }
-
-const badSize = (found: string) =>
-  new WinnowError('usage', {
-    code: 'bad-option',
-    message: 'the size of the target is not understood',
-    path: '--target-model',
-    found,
-    expected: 'nano:WIDTHxLAYERS, the width a multiple of 64, such as nano:256x4',
-  })
 
 /** What all targets of a comparison have in common. */
 export interface TargetModel extends Disposable {

@@ -4,6 +4,7 @@
  */
 
 import type { TensorMap } from '../engine/tensor.ts'
+import { WinnowError } from '../errors.ts'
 import type { AdamWOptions } from '../training/adamw.ts'
 import type { Recipe } from '../training/loop.ts'
 import { type LlamaConfig, llama } from './llama.ts'
@@ -44,6 +45,28 @@ const clamp = (value: number, least: number, most: number) => Math.min(most, Mat
  */
 export function nanoVocabulary(textBytes: number): number {
   return clamp(2 ** Math.round(Math.log2(Math.max(1, textBytes)) / 2), 512, 8192)
+}
+
+/** Whether a model's name is nano's: `nano`, or `nano:WIDTHxLAYERS`. */
+export const isNano = (name: string): boolean => /^nano(:|$)/.test(name)
+
+/**
+ * The size that a name such as `nano:192x3` asks for; none for `nano` alone.
+ *
+ * @throws {WinnowError} `bad-option`.
+ */
+export function namedSize(name: string, path: string): NanoSize | undefined {
+  if (name === 'nano') return undefined
+  const [, width, layers] = /^nano:(\d+)x(\d+)$/.exec(name) ?? []
+  const size = { hiddenSize: Number(width), layers: Number(layers) }
+  if (size.hiddenSize >= 64 && size.hiddenSize % 64 === 0 && size.layers >= 1) return size
+  throw new WinnowError('usage', {
+    code: 'bad-option',
+    message: 'the size is not understood',
+    path,
+    found: name,
+    expected: 'nano:WIDTHxLAYERS, the width a multiple of 64, such as nano:192x3',
+  })
 }
 
 /** At the same seconds, 128 x 2 beat 96 x 3 by 0.07 nats a token. Above 4 million tokens this is extrapolated. */

@@ -7,7 +7,7 @@ import type { PoolRecord, Turn } from '../dataset/record.ts'
 import { WinnowError } from '../errors.ts'
 import { resolveModelTexts } from '../hub/resolve.ts'
 import { languageModel } from '../models/config.ts'
-import { nanoVocabulary } from '../models/nano.ts'
+import { isNano, nanoVocabulary } from '../models/nano.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { TOKEN_MASK, type Tokenizer, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
@@ -83,7 +83,7 @@ export async function explainRow(options: ExplainOptions, signal?: AbortSignal):
   const earlier = tokens ? await maybeRun(run) : undefined
   const { proxy: asked = 'nano', ...fetching } = options.proxy === undefined && earlier ? earlier.model : options
   const { revision, offline = options.offline } = fetching
-  const texts = tokens && asked !== 'nano' ? await resolveModelTexts(asked, { revision, offline, signal }) : undefined
+  const texts = tokens && !isNano(asked) ? await resolveModelTexts(asked, { revision, offline, signal }) : undefined
   const model = texts && modelTokenizer(texts)
   const trains = tokens && model === undefined && earlier?.tokenizer === undefined
   const { record, textBytes } = await findRow(dataset, row, trains, signal)
@@ -175,7 +175,7 @@ async function maybeRun(run: string): Promise<EarlierRun | undefined> {
   )
   if (!there) return undefined
   const { proxy, revision, maxLength } = (await readManifest(manifest)).config
-  const nano = typeof proxy !== 'string' || proxy === 'nano'
+  const nano = typeof proxy !== 'string' || isNano(proxy)
   const file = join(run, 'tokenizer.json')
   const json = nano ? await readFile(file, 'utf8').catch(() => undefined) : undefined
   return {

@@ -2,6 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import type { SignalNeed } from '../methods/method.ts'
+import { isNano } from '../models/nano.ts'
 
 /** Signals that can be imported, and what their files hold. */
 const IMPORTABLE: Record<string, string> = {
@@ -92,7 +93,7 @@ export function checkImports(
  * @throws {WinnowError} `two-loss-sources`.
  */
 export function checkProxy(signals: Readonly<Record<string, string>>, proxy: string): void {
-  if (signals.trajectories === undefined || proxy === 'nano') return
+  if (signals.trajectories === undefined || isNano(proxy)) return
   throw new WinnowError('usage', {
     code: 'two-loss-sources',
     message: 'losses are imported, so no proxy is trained',

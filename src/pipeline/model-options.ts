@@ -3,6 +3,7 @@
 import { availableParallelism } from 'node:os'
 import type { DeviceName, Precision } from '../engine/session.ts'
 import { WinnowError } from '../errors.ts'
+import { isNano, namedSize } from '../models/nano.ts'
 
 export interface ModelOptions {
   /** `nano`, a hub id (`owner/name`, also `owner/name@revision`) or a directory in the Hugging Face layout. */
@@ -75,8 +76,10 @@ export function resolveModelOptions(options: ModelOptions): ResolvedModelOptions
       possible.join(' or '),
       `the device ${device} does not have this precision`,
     )
+  const proxy = options.proxy ?? 'nano'
+  if (isNano(proxy)) namedSize(proxy, '--proxy')
   return {
-    proxy: options.proxy ?? 'nano',
+    proxy,
     revision: options.revision,
     offline: options.offline ?? false,
     device,
@@ -94,7 +97,7 @@ export function resolveTrainingOptions(options: TrainingOptions, proxy: string):
   for (const [name, value] of given) {
     if (value === undefined) continue
     const path = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-    if (proxy === 'nano')
+    if (isNano(proxy))
       throw new WinnowError('usage', {
         code: 'nano-recipe',
         message: "nano's recipe follows from the pool; the option is one of pretrained models",

@@ -8,6 +8,7 @@ import type { ModelFiles } from '../hub/model-files.ts'
 import { resolveModel } from '../hub/resolve.ts'
 import { languageModel } from '../models/config.ts'
 import type { LanguageModel } from '../models/model.ts'
+import { isNano } from '../models/nano.ts'
 import { checkFinite, checkTied, matchWeights, maybeTiedCopy } from '../models/weights.ts'
 import { hashJson } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -41,7 +42,7 @@ export async function maybePretrained(
   options: ResolvedModelOptions,
   { onEvent, signal }: OpeningOptions,
 ): Promise<Pretrained | undefined> {
-  if (options.proxy === 'nano') return undefined
+  if (isNano(options.proxy)) return undefined
   const started = performance.now()
   onEvent({ kind: 'stage-start', stage: 'model', resumedParts: 0 })
   const files = await resolveModel(options.proxy, {

@@ -4,7 +4,7 @@ import type { Device } from '../engine/session.ts'
 import type { TensorMap } from '../engine/tensor.ts'
 import { llama } from '../models/llama.ts'
 import type { LanguageModel } from '../models/model.ts'
-import { type NanoSize, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
+import { type NanoSize, namedSize, nanoInitialParameters, nanoRecipe } from '../models/nano.ts'
 import { initialParameters } from '../models/parameters.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import type { Json } from '../runs/hash.ts'
@@ -55,7 +55,8 @@ interface ProxyOf {
   rows: CountedRows
   /** Of the tokenizer that gave the rows. */
   vocabularySize: number
-  options: { maxLength: number; training: ResolvedTrainingOptions }
+  /** `proxy`: `nano`, or with a size. Default `nano`. */
+  options: { maxLength: number; training: ResolvedTrainingOptions; proxy?: string }
   pretrained?: BaseModel
 }
 
@@ -68,7 +69,7 @@ export interface BaseModel extends Pick<Pretrained, 'name' | 'model' | 'hash' | 
 /** The model that is trained on these rows: the pretrained one, or nano. */
 export const proxyFor = ({ rows, vocabularySize, options, pretrained }: ProxyOf): TrainedProxy =>
   pretrained === undefined
-    ? nanoProxy(rows, vocabularySize, options.maxLength)
+    ? nanoProxy(rows, vocabularySize, options.maxLength, namedSize(options.proxy ?? 'nano', '--proxy'))
     : pretrainedProxy(pretrained, rows, options.maxLength, options.training)
 
 /** nano, sized from the rows' tokens unless a size is given. */
@@ -84,7 +85,7 @@ export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: 
   // A row longer than a batch is a batch of its own.
   const chunks = scoringChunks(Math.max(scoringTokens(recipe), maxLength), vocabularySize)
   return {
-    name: 'nano',
+    name: size === undefined ? 'nano' : `nano:${size.hiddenSize}x${size.layers}`,
     model: llama(config),
     recipe,
     optimiser,

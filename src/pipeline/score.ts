@@ -4,6 +4,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import type { Notice } from '../methods/method.ts'
+import { isNano } from '../models/nano.ts'
 import { isRun } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { windowLabels } from '../training/trajectories.ts'
@@ -123,7 +124,7 @@ export async function score(asked: ScoreOptions, pipeline: PipelineContext): Pro
 
 /** @throws {WinnowError} `no-model`, and as `resolvePoolOptions` and `resolveModelOptions`. */
 export function resolveScoreOptions(options: ScoreOptions): ResolvedScoreOptions {
-  if (options.proxy === undefined || options.proxy === 'nano')
+  if (options.proxy === undefined || isNano(options.proxy))
     throw new WinnowError('usage', {
       code: 'no-model',
       message: 'a model to score with was not named',

@@ -2,6 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import type { SavedFormat } from '../models/float-formats.ts'
+import { isNano } from '../models/nano.ts'
 import type { WarmupSection } from './events.ts'
 import {
   type ModelOptions,
@@ -85,12 +86,12 @@ export function resolveWarmupOptions(options: WarmupOptions): ResolvedWarmupOpti
       expected: 'a hub id, or a directory in the Hugging Face layout',
       hint: `For example: ${EXAMPLE}.`,
     })
-  if (model === 'nano')
+  if (isNano(model))
     throw new WinnowError('usage', {
       code: 'nothing-to-warm-up',
       message: 'nano begins from nothing, and a warm-up moves a model that has been trained',
       path: '--model',
-      found: 'nano',
+      found: model,
       expected: 'a hub id, or a directory in the Hugging Face layout',
       hint: 'Train it on the whole pool first: winnow train pool.jsonl --model nano --out base, then --model base.',
     })
