@@ -3,11 +3,10 @@
 import { type Comparison, FULL, type SelectionCost } from './comparison.ts'
 
 /**
- * Least ratio of target to selecting model from which a scorer pays, as published for scorers by perplexity (Yin and Rush,
- * "Compute-Constrained Data Selection", arXiv 2410.16208). Scorers by gradients need 10; none of the methods here is one.
+ * Least ratios of target to selecting model from which selection paid, as published (Yin and Rush, "Compute-Constrained Data
+ * Selection", arXiv 2410.16208): for scorers by perplexity, and for scorers by gradients, of which there is none here.
  */
-export const PERPLEXITY_RATIO = 5
-export const GRADIENT_RATIO = 10
+const PUBLISHED_RATIOS = { perplexity: 5, gradients: 10 }
 const PERPLEXITY_SCORERS = ['middle-perplexity', 'high-learnability', 'ifd']
 
 export interface Cost {
@@ -20,8 +19,9 @@ export interface ComparisonCosts {
   epochs: number
   /** 6 E P D + 2 T P D of a proxy that is trained E epochs on the D tokens of the pool and scores them at T checkpoints. */
   formula?: { flops: number; parameters: number; tokens: number; epochs: number; checkpoints: number }
-  /** Parameters of the target over those of the proxy. */
+  /** Parameters of the target over those of the proxy, and the ratios from which selection paid elsewhere. */
   ratio?: number
+  published: { perplexity: number; gradients: number }
   /** Of the targets trained here, all together: the rate, and the FLOPs counted for a token beside the 6 P of the formula. */
   target: { secondsPerToken?: number; flopsPerToken?: number; formulaFlopsPerToken: number }
   methods: MethodCost[]
@@ -37,7 +37,7 @@ export interface MethodCost extends Cost {
   tokens: number
   money?: number
   /** The published rule of thumb, where it is about methods like this one. */
-  rule?: { atLeast: number; kept: boolean }
+  rule?: { above: number; kept: boolean }
   budgets: BudgetCost[]
 }
 
@@ -68,6 +68,7 @@ export interface BudgetCost {
 export function costsOf(comparison: Comparison): ComparisonCosts {
   const { cells, costs, proxy, target, pool, price } = comparison
   const epochs = comparison.training === 'epochs' ? (comparison.epochs ?? 1) : 1
+  const ratio = proxy && target.parameters / proxy.parameters
   const trained = cells.filter(({ training }) => training.tokens > 0)
   const training = { flops: 0, seconds: 0, tokens: 0, targets: trained.length }
   for (const cell of trained) {
@@ -81,7 +82,8 @@ export function costsOf(comparison: Comparison): ComparisonCosts {
   return {
     epochs,
     formula: formulaOf(comparison),
-    ratio: proxy && target.parameters / proxy.parameters,
+    ratio,
+    published: PUBLISHED_RATIOS,
     target: {
       secondsPerToken,
       flopsPerToken: perToken(training.flops),
@@ -102,10 +104,9 @@ export function costsOf(comparison: Comparison): ComparisonCosts {
   ): MethodCost {
     const equivalent = flops / (6 * target.parameters)
     const name = methods.find(({ label }) => label === method)?.name
-    const ratio = proxy && target.parameters / proxy.parameters
     const rule =
       ratio !== undefined && name !== undefined && PERPLEXITY_SCORERS.includes(name)
-        ? { atLeast: PERPLEXITY_RATIO, kept: ratio >= PERPLEXITY_RATIO }
+        ? { above: PUBLISHED_RATIOS.perplexity, kept: ratio > PUBLISHED_RATIOS.perplexity }
         : undefined
     return {
       ...{ method, flops, seconds, tokens: equivalent, money: money(equivalent, flops), rule },

@@ -28,6 +28,8 @@ export interface PairedDifference {
   rows: number
 }
 
+export type Judged = PairedDifference & { verdict: Verdict }
+
 /** `differences[seed][row]`: the score of one minus that of the other, on the same test rows under the same seed. */
 export type CompareWith = (differences: readonly Float64Array[], options: { seed: number }) => PairedDifference
 
@@ -42,7 +44,9 @@ export interface Score {
   /** The score of each seed of the row. */
   values: number[]
   /** This minus random at the same budget; absent for random itself, for `full` and `none`, and where no seed is in both. */
-  toRandom?: PairedDifference & { verdict: Verdict }
+  toRandom?: Judged
+  /** Of `full` and `none`: this minus random at each budget, null where that is not known. */
+  toRandomAt?: (Judged | null)[]
   /** This minus the targets trained on the whole pool, and minus the untouched one. */
   toFull?: PairedDifference
   toNone?: PairedDifference
@@ -110,6 +114,7 @@ export function summarise(
     const cells = index.of(method, budget)
     return cells.length === 0 ? [] : [rowOf(comparison, index, cells, { compareWith, seed })]
   })
+  for (const row of rows) if (row.role === 'full' || row.role === 'none') placeReference(comparison, rows, row)
   const { missing } = index
   return {
     ...rest,
@@ -117,6 +122,21 @@ export function summarise(
     costs: costsOf(comparison),
     missing,
     chance: chanceOf(comparison, rows),
+  }
+}
+
+/** What `full` and `none` are to random at each budget, from what random is to them. */
+function placeReference({ budgets, metrics }: Comparison, rows: readonly SummaryRow[], reference: SummaryRow): void {
+  const random = budgets.map((_, budget) => rows.find((row) => row.role === 'random' && row.budget === budget))
+  for (const [i, score] of reference.scores.entries()) {
+    const { better } = metrics.find(({ name }) => name === score.metric)!
+    score.toRandomAt = random.map((row) => {
+      const other = reference.role === 'full' ? row?.scores[i].toFull : row?.scores[i].toNone
+      if (!other) return null
+      // 0 - x, as -x would be -0 where nothing differs.
+      const turned = { ...other, mean: 0 - other.mean, low: 0 - other.high, high: 0 - other.low }
+      return { ...turned, verdict: verdictOf(turned, better) }
+    })
   }
 }
 

@@ -61,9 +61,9 @@ describe('costsOf', () => {
   it('applies the published rule to scorers by perplexity, and to those alone', () => {
     const { ratio, methods } = costsOf(comparison)
     expect(ratio).toBe(10)
-    expect(methods.map(({ rule }) => rule)).toEqual([undefined, undefined, { atLeast: 5, kept: true }])
+    expect(methods.map(({ rule }) => rule)).toEqual([undefined, undefined, { above: 5, kept: true }])
     const close = costsOf({ ...comparison, proxy: { name: 'larger', parameters: 4e6 } })
-    expect(close.methods[2].rule).toEqual({ atLeast: 5, kept: false })
+    expect(close.methods[2].rule).toEqual({ above: 5, kept: false })
     expect(costsOf({ ...comparison, proxy: undefined }).methods[2].rule).toBeUndefined()
   })
 

@@ -116,6 +116,15 @@ describe('summarise', () => {
     expect(average(summary, 'none', -1)).not.toHaveProperty('deviation', expect.anything())
   })
 
+  it('places full data and the untouched model against random at each budget', () => {
+    const summary = summaryOf(madeUp({ budgets: ['5%', '10%'] }))
+    const [full, none] = ['full', 'none'].map((method) => average(summary, method, -1).toRandomAt!)
+    expect(full.map((at) => at!.verdict)).toEqual(['better than random', 'better than random'])
+    expect(none.map((at) => at!.verdict)).toEqual(['worse than random', 'worse than random'])
+    const { mean, low, high } = average(summary, 'random', 1).toFull!
+    expect(full[1]).toMatchObject({ mean: -mean, low: -high, high: -low })
+  })
+
   it('keeps early and late checkpoints apart, and the order of the methods', () => {
     const methods = { 'ifd@early': 0, 'ifd@late': 0.1, random: 0 }
     const { rows } = summaryOf(madeUp({ methods, budgets: ['5%', '10%'] }))
