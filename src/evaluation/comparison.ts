@@ -1,4 +1,4 @@
-/** What a comparison of methods is made of: plain data that the pipeline fills and that tables and pages read. */
+/** What a comparison of methods is made of: plain data that the pipeline fills and that `summarise` reads. */
 
 export type MetricName = 'nll' | 'exact-match' | 'rouge-l' | 'bleu' | 'bert-score' | 'accuracy'
 
@@ -80,7 +80,8 @@ export interface Comparison {
   training: 'steps' | 'epochs'
   steps?: number
   epochs?: number
-  proxy?: { name: string; parameters: number }
+  /** `epochs` of training on the pool and `checkpoints` that the pool was scored at, where they are the same for all signals. */
+  proxy?: { name: string; parameters: number; epochs?: number; checkpoints?: number }
   /** `trained`: how many of the parameters were trained. */
   target: { name: string; parameters: number; trained: number; pretrained: boolean }
   cells: Cell[]
