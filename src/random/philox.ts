@@ -8,15 +8,15 @@ const M1 = 0xcd9e8d57
 const W0 = 0x9e3779b9
 const W1 = 0xbb67ae85
 
-/** High 32 bits of the unsigned product a * b. */
+/** High 32 bits of the unsigned product a * b. No step leaves 32 bits: (2^16 - 1)^2 + 2^16 - 1 < 2^32. */
 function mulHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
   const bLow = b & 0xffff
   const bHigh = b >>> 16
-  const middle = aHigh * bLow + Math.floor((aLow * bLow) / 0x10000)
-  const middle2 = aLow * bHigh + (middle % 0x10000)
-  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(middle2 / 0x10000)) >>> 0
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) >>> 0
+  const middle2 = (Math.imul(aLow, bHigh) + (middle & 0xffff)) >>> 0
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (middle2 >>> 16)) >>> 0
 }
 
 /** One Philox4x32-10 block: four 32-bit words from a 128-bit counter and a 64-bit key. Writes to and returns `out`. */
@@ -60,14 +60,18 @@ export interface RandomStream {
   normal(): number
 }
 
+function startOf(seed: number, purpose: string, id: number): { key: number[]; counter: Uint32Array } {
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`seed ${seed} is not an integer in [0, 2^53)`)
+  const counter = new Uint32Array([0, Math.floor(seed / 2 ** 32), id >>> 0, Math.floor(id / 2 ** 32)])
+  return { key: [seed >>> 0, purposeKey(purpose)], counter }
+}
+
 /**
  * The random stream of (seed, purpose, id): `purpose` separates uses (`kmeans`, `shuffle`, …), `id` separates rows,
  * epochs or restarts. Seeds are integers in [0, 2^53).
  */
 export function randomStream(seed: number, purpose: string, id = 0): RandomStream {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`seed ${seed} is not an integer in [0, 2^53)`)
-  const key = [seed >>> 0, purposeKey(purpose)]
-  const counter = new Uint32Array([0, Math.floor(seed / 2 ** 32), id >>> 0, Math.floor(id / 2 ** 32)])
+  const { key, counter } = startOf(seed, purpose, id)
   const block = new Uint32Array(4)
   let position = 4
   const uint32 = () => {
@@ -91,6 +95,39 @@ export function randomStream(seed: number, purpose: string, id = 0): RandomStrea
     return radius * Math.cos(2 * Math.PI * uniform())
   }
   return { uint32, uniform, below, normal }
+}
+
+/**
+ * Fills `words` with the first of `randomStream(seed, purpose, id)`: many at once, several times as fast as one by one.
+ * Returns `words`.
+ */
+export function randomWords(seed: number, purpose: string, id: number, words: Uint32Array): Uint32Array {
+  const { key, counter } = startOf(seed, purpose, id)
+  const [key0, key1] = key
+  const [, start1, start2, start3] = counter
+  for (let at = 0, block = 0; at < words.length; at += 4, block++) {
+    let c0 = block | 0
+    let c1 = start1 | 0
+    let c2 = start2 | 0
+    let c3 = start3 | 0
+    let k0 = key0 | 0
+    let k1 = key1 | 0
+    for (let round = 0; round < 10; round++) {
+      const next0 = mulHigh(M1, c2) ^ c1 ^ k0
+      const next2 = mulHigh(M0, c0) ^ c3 ^ k1
+      c1 = Math.imul(M1, c2)
+      c3 = Math.imul(M0, c0)
+      c0 = next0
+      c2 = next2
+      k0 = (k0 + W0) | 0
+      k1 = (k1 + W1) | 0
+    }
+    words[at] = c0
+    if (at + 1 < words.length) words[at + 1] = c1
+    if (at + 2 < words.length) words[at + 2] = c2
+    if (at + 3 < words.length) words[at + 3] = c3
+  }
+  return words
 }
 
 /** Fisher-Yates shuffle in place. */

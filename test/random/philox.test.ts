@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { philox, randomStream, sample, shuffle } from '../../src/random/philox.ts'
+import { philox, randomStream, randomWords, sample, shuffle } from '../../src/random/philox.ts'
 
 describe('philox', () => {
   // Known answers of Random123 (kat_vectors, philox 4x32 10 rounds).
@@ -29,6 +29,14 @@ describe('philox', () => {
     expect(draw(1, 'a', 2)).not.toEqual(draw(1, 'b', 2))
     expect(draw(1, 'a', 2)).not.toEqual(draw(1, 'a', 3))
     expect(draw(1, 'a', 2)).not.toEqual(draw(1 + 2 ** 32, 'a', 2))
+  })
+
+  it('gives the same words at once as one by one', () => {
+    for (const length of [0, 1, 2, 3, 4, 7, 100]) {
+      const stream = randomStream(2 ** 40 + 5, 'words', 2 ** 35 + 1)
+      const words = randomWords(2 ** 40 + 5, 'words', 2 ** 35 + 1, new Uint32Array(length))
+      expect([...words]).toEqual(Array.from({ length }, () => stream.uint32()))
+    }
   })
 
   it('draws uniforms and normals with the right moments', () => {
