@@ -67,7 +67,8 @@ const arrows: Record<string, string[]> = {
     'report',
     'random',
   ],
-  cli: ['pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],
+  comparison: ['dataset', 'evaluation', 'methods', 'models', 'pipeline', 'report', 'runs', 'signals', 'training'],
+  cli: ['comparison', 'evaluation', 'pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],
 }
 
 describe('the house', () => {

@@ -15,6 +15,7 @@ import {
   endings,
   rate,
 } from './common-options.ts'
+import { renderComparison } from './comparison-table.ts'
 import { addTarget, another } from './select-options.ts'
 import { terminalOf } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
@@ -123,7 +124,10 @@ export function defineCompare(command: Command): void {
         device: flags.device ?? 'auto',
         run: async (device, context, progress) => {
           const result = await compare({ ...asked, device }, context)
-          finish({ ...result, out: { path: result.run } }, { progress, terminal, json: flags.json, render: () => '' })
+          finish(result, {
+            ...{ progress, terminal, json: flags.json },
+            render: ({ summary }) => renderComparison(summary, terminal),
+          })
         },
       },
       terminal,

@@ -2,6 +2,8 @@
 
 import { openDataset } from '../dataset/dataset.ts'
 import { type Cell, type Comparison, FULL, NONE } from '../evaluation/comparison.ts'
+import { compareWith } from '../evaluation/statistics.ts'
+import { type Summary, summarise } from '../evaluation/summary.ts'
 import type { Notice } from '../methods/method.ts'
 import { countParameters } from '../models/parameters.ts'
 import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
@@ -16,6 +18,7 @@ import { tokenSignal } from '../pipeline/signals.ts'
 import { plannedStages } from '../pipeline/stages.ts'
 import { openTarget, readTarget } from '../pipeline/target.ts'
 import { readsEmbeddings } from '../pipeline/target-options.ts'
+import { writeFileAtomic } from '../runs/files.ts'
 import type { Json } from '../runs/hash.ts'
 import { trainedParameters } from '../training/graphs.ts'
 import { type CellPlan, runCells } from './cells.ts'
@@ -32,7 +35,9 @@ import { openTargetModel, planTarget, type TargetModel } from './target-model.ts
 import { openTests, readTests, type Test, tellOfLeaks } from './tests.ts'
 
 export interface CompareResult {
-  comparison: Comparison
+  summary: Summary
+  /** comparison.json: the summary, with every test row's score in every cell beside it. */
+  out: { path: string }
   run: string
   notices: Notice[]
   device: string
@@ -93,10 +98,13 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     await tellOfLeaks(context, dataset, tests)
     const plans = planCells(options, picked, model)
     const cells = await runCells(context, { target: model, tests, plans })
-    const comparison = describe(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
+    const comparison = describeComparison(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
+    const summary = summarise(comparison, { compareWith, seed: options.seed })
+    const out = await writeComparison(context, comparison, summary)
     await run.update({ status: 'done', facts: facts(context, comparison) })
     return {
-      comparison,
+      summary,
+      out: { path: out },
       run: run.directory,
       notices: context.notices,
       device: options.device,
@@ -162,7 +170,7 @@ interface Described {
   cells: Cell[]
 }
 
-function describe(context: Context<ResolvedCompareOptions>, parts: Described): Comparison {
+function describeComparison(context: Context<ResolvedCompareOptions>, parts: Described): Comparison {
   const { options, run, notices } = context
   const { pool, poolTokens, picked, model, tests, cells } = parts
   const { proxy } = model
@@ -174,7 +182,7 @@ function describe(context: Context<ResolvedCompareOptions>, parts: Described): C
     title: options.pool.join(', '),
     command: options.command,
     finishedAt: new Date().toISOString(),
-    pool: { files: options.pool, rows: pool.facts.rows, tokens: poolTokens },
+    pool: { files: options.pool, rows: pool.facts.rows, tokens: cutTokens(model) },
     tests: tests.map(({ name, rows, labels }) => ({ name, rows: rows.length, tokens: labels })),
     metrics: [metric],
     methods: options.entries.map(({ label, method, options: own }) => ({
@@ -234,4 +242,19 @@ function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Compa
     ),
     cells: cells.length,
   }
+}
+
+/** Tokens of the pool as the target reads it. */
+const cutTokens = ({ tokens, maxLength }: TargetModel): number =>
+  tokens.store.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
+
+/** Writes the data of the comparison; scores of test rows lie beside it in `cells/`. */
+async function writeComparison(
+  { run }: Context<ResolvedCompareOptions>,
+  _comparison: Comparison,
+  summary: Summary,
+): Promise<string> {
+  const path = run.path('comparison.json')
+  await writeFileAtomic(path, `${JSON.stringify(summary, null, 1)}\n`)
+  return path
 }
