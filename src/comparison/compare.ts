@@ -80,6 +80,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     await checkVectorFiles(asked.signals ?? {})
     const target = targetData && (await readTarget(context, targetData))
     const pool = await readPool(context, dataset)
+    leaveOut(context, pool)
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const perRow = tokenSignal(tokens, options.maxLength)
     const source = { dataset, pool, tokens, perRow, losses, pretrained, encoder, target, asked }
@@ -115,6 +116,22 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     await run.update({ status: 'failed' }).catch(() => undefined)
     throw error
   }
+}
+
+/** Of the methods that `all` stands for, those that go by sources where the pool names none. */
+function leaveOut(context: Context<ResolvedCompareOptions>, pool: Pool): void {
+  const { options } = context
+  if (pool.source !== undefined) return
+  const bySource = options.entries.filter(
+    ({ method, options: own, ifPossible }) =>
+      ifPossible && method.needs(own, 'rows').some(({ signal }) => signal === 'source'),
+  )
+  if (bySource.length === 0) return
+  options.entries = options.entries.filter((entry) => !bySource.includes(entry))
+  notify(context, {
+    code: 'left-out',
+    message: `${bySource.map(({ label }) => label).join(', ')} go by source and were left out: no row of the pool names one (--fields source=<field>)`,
+  })
 }
 
 /** The references first: they are what a reader waits for. Then seed by seed, so that a stopped comparison has whole seeds. */

@@ -12,6 +12,8 @@ export interface Entry {
   label: string
   method: Method
   options: Record<string, unknown>
+  /** Asked for by `all`: left out where the pool cannot give what it needs. */
+  ifPossible?: boolean
 }
 
 /** What the run can give methods. */
@@ -42,11 +44,15 @@ export function parseMethods(
       hint: 'For example: --methods s2l,facility-location,least-confidence.',
     })
   const leftOut: string[] = []
+  const optional = new Set<string>()
   const expanded = asked.flatMap((name) => {
     if (name !== 'all') return [name]
     return methods.flatMap((method) => {
       const needs = method.needs(parseOptions(method, {}), 'rows')
-      if (!readsTarget(needs) || means.target) return [method.name]
+      if (!readsTarget(needs) || means.target) {
+        if (method.name !== 'random') optional.add(method.name)
+        return asked.includes(method.name) ? [] : [method.name]
+      }
       leftOut.push(method.name)
       return []
     })
@@ -82,14 +88,16 @@ export function parseMethods(
     }
     if (checkpoint !== undefined && !known.includes('checkpoint'))
       throw usage('bad-method', `the method ${name} scores with no checkpoint`, { found: text, expected: name })
+    const ifPossible = optional.has(text) && !asked.includes(text) ? { ifPossible: true } : {}
     if (!known.includes('checkpoint') || given.checkpoint !== undefined)
-      return [{ label: text, method, options: parseOptions(method, given) }]
+      return [{ label: text, method, options: parseOptions(method, given), ...ifPossible }]
     if (checkpoint !== undefined)
       return [{ label: text, method, options: parseOptions(method, { ...given, checkpoint }) }]
     return ['early', 'late'].map((one) => ({
       label: `${name}@${one}${rest}`,
       method,
       options: parseOptions(method, { ...given, checkpoint: one }),
+      ...ifPossible,
     }))
   })
   const labels = entries.map(({ label }) => label)

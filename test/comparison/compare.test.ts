@@ -1,0 +1,143 @@
+/** Whole comparisons on small real pools. */
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as ort from 'onnxruntime-node'
+import { describe, expect, it } from 'vitest'
+import { compare } from '../../src/comparison/compare.ts'
+import type { CompareOptions } from '../../src/comparison/options.ts'
+import { readNpy } from '../../src/signals/npy.ts'
+import { tinyModel } from '../pipeline/models.ts'
+import { directory, poolLines, writePool } from '../pipeline/pools.ts'
+
+function setting(more: Partial<CompareOptions> = {}): CompareOptions & { home: string; run: string } {
+  const home = directory()
+  writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 60, gsm8k: 6 }))
+  writePool(join(home, 'test.jsonl'), poolLines({ svamp: 90, gsm8k: 0 }).slice(80))
+  return {
+    ...{ home, pool: [join(home, 'pool.jsonl')], run: join(home, 'run'), test: [join(home, 'test.jsonl')] },
+    ...{ methods: ['random', 's2l'], budgets: ['20%', '50%'], seeds: 2, steps: 3, targetModel: 'nano:64x1' },
+    ...{ proxy: 'nano:64x1', threads: 1, set: { checkpoints: '2', clusters: '3' } },
+    ...more,
+  }
+}
+
+const done = (run: string) =>
+  readFileSync(join(run, 'journal.jsonl'), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+    .filter(({ event }) => event === 'done')
+
+describe('compare', () => {
+  it('trains a target on every pick, on everything and on nothing, and sums that up', async () => {
+    const options = setting()
+    const { summary } = await compare(options, { ort })
+    expect(summary.rows.map(({ method, budget }) => `${method} ${budget}`)).toEqual([
+      ...['random 0', 's2l 0', 'random 1', 's2l 1', 'full -1', 'none -1'],
+    ])
+    expect(summary.steps).toBe(3)
+    const [random, s2l, , , full, none] = summary.rows
+    expect(random.selected.rows).toBe(13)
+    expect(full.selected.rows).toBe(66)
+    expect(none.training).toMatchObject({ steps: 0, tokens: 0 })
+    expect(s2l.training.steps).toBe(3)
+    expect(s2l.scores[0].toRandom?.verdict).toMatch(/random$/)
+    // Three steps teach more than none.
+    expect(full.scores[0].mean).toBeLessThan(none.scores[0].mean)
+    const pick = readNpy(readFileSync(join(options.run, 'picks/s2l/20%/seed-0.npy')))
+    expect(pick.data).toHaveLength(13)
+    expect(summary.costs.methods.find(({ method }) => method === 's2l')?.flops).toBeGreaterThan(0)
+    expect(summary.costs.methods.find(({ method }) => method === 'random')?.flops).toBe(0)
+  })
+
+  it('computes each signal once for all methods, budgets and seeds, and says so in the manifest', async () => {
+    const options = setting({ methods: ['random', 's2l', 's2l:clusters=5', 's2l:normalise=standard'] })
+    await compare(options, { ort })
+    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
+    expect(facts.signals.trajectories).toEqual({
+      results: 1,
+      executions: 1,
+      readBy: ['s2l', 's2l:clusters=5', 's2l:normalise=standard'],
+    })
+    expect(facts.signals.clusters).toMatchObject({ results: 3, executions: 3 })
+    expect(facts.signals.cell.executions).toBe(facts.signals.cell.results)
+  })
+
+  it('adds to what is there: a further seed and budget train only their own cells', async () => {
+    const options = setting({ seeds: 1, budgets: ['20%'] })
+    const first = await compare(options, { ort })
+    const before = done(options.run).filter(({ stage }) => stage === 'cell').length
+    const second = await compare({ ...options, seeds: 2, budgets: ['20%', '50%'] }, { ort })
+    const after = done(options.run).filter(({ stage }) => stage === 'cell').length
+    expect([before, after]).toEqual([4, 12])
+    expect(second.summary.rows[1].scores[0].values[0]).toBe(first.summary.rows[1].scores[0].values[0])
+  })
+
+  it('gives the same scores with one thread and two', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'] })
+    const scores = async (threads: number, run: string) => {
+      await compare({ ...options, threads, run }, { ort })
+      return readdirSync(join(run, 'cells'))
+        .sort()
+        .map((cell) => readFileSync(join(run, 'cells', cell, 'nll-test1.npy')).toString('base64'))
+    }
+    expect(await scores(2, `${options.run}-2`)).toEqual(await scores(1, options.run))
+  })
+
+  it('holds epochs equal where asked: a larger pick trains more', async () => {
+    const options = setting({ seeds: 1, steps: undefined, epochs: 2 })
+    const { summary } = await compare(options, { ort })
+    const steps = summary.rows.filter(({ method }) => method === 'random').map(({ training }) => training.steps)
+    expect(steps[1]).toBeGreaterThan(steps[0])
+    expect(summary.training).toBe('epochs')
+    expect(summary.rows[0].training.epochs).toBe(2)
+  })
+
+  it('fine-tunes a pretrained target in its own tokens, and scores the untouched one once', async () => {
+    const options = setting({ seeds: 2, budgets: ['50%'] })
+    const targetModel = join(options.home, 'model')
+    tinyModel(targetModel)
+    const { summary } = await compare({ ...options, targetModel, learningRate: 1e-3 }, { ort })
+    expect(summary.target.pretrained).toBe(true)
+    const none = summary.rows.find(({ method }) => method === 'none')
+    expect(none?.scores[0].values[0]).toBe(none?.scores[0].values[1])
+    const cells = done(options.run).filter(({ stage }) => stage === 'cell')
+    expect(cells).toHaveLength(2 * 3 + 1)
+    expect(existsSync(join(options.run, 'target/tokens.bin'))).toBe(true)
+  })
+
+  it('says that rows of a test set are in the pool', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'] })
+    writePool(join(options.home, 'test.jsonl'), poolLines({ svamp: 62, gsm8k: 0 }).slice(58))
+    const { notices } = await compare(options, { ort })
+    expect(notices.map(({ message }) => message)).toContainEqual(
+      '2 of 4 rows of the test set test are in the pool: models trained on them have seen the answers',
+    )
+  })
+
+  it('reads several test sets of different forms, by name', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'] })
+    const other = join(options.home, 'other.jsonl')
+    writeFileSync(other, `${JSON.stringify({ prompt: 'Say two.', completion: 'Two it is.' })}\n`)
+    const { summary } = await compare({ ...options, test: [`sums=${options.test[0]}`, `words=${other}`] }, { ort })
+    expect(summary.tests.map(({ name, rows }) => [name, rows])).toEqual([
+      ['sums', 10],
+      ['words', 1],
+    ])
+    expect(summary.rows[0].scores.map(({ test }) => test)).toEqual(['sums', 'words', null])
+  })
+
+  it.each([
+    ['no test set', { test: [] }, 'no-test'],
+    ['no budget', { budgets: [''] }, 'no-budget'],
+    ['steps and epochs at once', { epochs: 1 }, 'two-lengths'],
+    ['a size that is none', { targetModel: 'nano:100x2' }, 'bad-option'],
+    ['a target set that is missing', { methods: ['got-d', 's2l'] }, 'no-target'],
+    ['a recipe for nano', { learningRate: 1e-3 }, 'nano-recipe'],
+  ])('refuses %s before any work', async (_, more, code) => {
+    const options = setting(more as Partial<CompareOptions>)
+    await expect(compare(options, { ort })).rejects.toMatchObject({ fault: { code } })
+    expect(existsSync(options.run)).toBe(false)
+  })
+})
