@@ -12,6 +12,8 @@ export type Step =
   | 'tokens'
   | 'bigram'
   | 'trajectories'
+  | 'initial'
+  | 'unconditional'
   | 'import'
   | 'clusters'
   | 'target'
