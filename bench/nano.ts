@@ -213,7 +213,7 @@ for (const path of pools) {
     },
   })) {
     const before = performance.now()
-    const nll = options.prompts ? await scoreRows(proxy.scorer, rows, recipe) : checkpoint.nll
+    const nll = options.prompts ? (await scoreRows(proxy.scorer, rows, recipe)).nll : checkpoint.nll
     evaluation += performance.now() - before
     const sorted = nll.filter((value) => !Number.isNaN(value)).sort()
     const point = {

@@ -241,7 +241,7 @@ async function measureScoring(item: Case, model: LanguageModel, weights: TensorM
       if (round >= 0) addBlock(sides, name, [block.seconds], [block.cpu_seconds], mebibytes(block))
       tokens.push(block.tokens)
       for (const [i, nll] of (block.nll as (number | null)[]).entries()) {
-        if (nll !== null) difference[name] = Math.max(difference[name] ?? 0, Math.abs(nll - here.value[from + i]))
+        if (nll !== null) difference[name] = Math.max(difference[name] ?? 0, Math.abs(nll - here.value.nll[from + i]))
       }
     }
   }

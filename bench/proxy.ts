@@ -167,7 +167,7 @@ async function measureScoring(item: Case, rows: TokenRows, folder: string) {
       add(`transformers ${mode}`, there.seconds, there.cpu_seconds, there.peak_rss / 2 ** 20)
       if (mode === 'batched') tokens.push(there.tokens)
       for (const [i, nll] of there.nll.entries()) {
-        if (nll !== null) nllDifference = Math.max(nllDifference, Math.abs(nll - here.value[from + i]))
+        if (nll !== null) nllDifference = Math.max(nllDifference, Math.abs(nll - here.value.nll[from + i]))
       }
     }
   }

@@ -33,6 +33,8 @@ const LABELS: Record<Step, string> = {
   tokens: 'tokenise',
   bigram: 'bigram baseline',
   trajectories: 'train and score',
+  initial: 'score the start',
+  unconditional: 'score answers',
   import: 'import losses',
   clusters: 'cluster',
   target: 'read the target',

@@ -7,7 +7,7 @@ import { parseBudget } from '../methods/budget.ts'
 import { describeOptions, parseOptions } from '../methods/options.ts'
 import { findMethod, methods } from '../methods/registry.ts'
 import { checkImports, checkProxy, parseSignals } from '../pipeline/importable.ts'
-import type { SelectOptions } from '../pipeline/options.ts'
+import { needsOf, type SelectOptions } from '../pipeline/options.ts'
 import { POOLINGS, resolveTargetOptions, type TargetOptions } from '../pipeline/target-options.ts'
 import {
   type Add,
@@ -70,7 +70,7 @@ export function addSelectOptions(command: Command): void {
   add(
     proxy,
     '--signal <name=file>',
-    'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines); embeddings=<file> and target-embeddings=<file>: vectors (.npy, Parquet, JSON Lines)',
+    'trajectories=<file or directory>: losses recorded elsewhere, in place of training a proxy (.npy, Parquet, CSV, JSON Lines); confidence, initial, unconditional: other scores of it, as the method reads them; embeddings=<file> and target-embeddings=<file>: vectors (.npy, Parquet, JSON Lines)',
     another,
   )
   addTraining(add)
@@ -204,11 +204,12 @@ export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
     })
   }
   const parsed = parseOptions(method, options.methodOptions ?? {})
-  const unit = parseBudget(budget).unit === 'tokens' ? 'tokens' : 'rows'
-  if (options.signals !== undefined) {
-    checkImports(options.signals, method.name, method.needs(parsed, unit))
-    checkProxy(options.signals, options.proxy ?? 'nano')
+  const { proxy = 'nano', signals } = options
+  const needs = needsOf({ method, methodOptions: parsed, budget: parseBudget(budget), proxy })
+  if (signals !== undefined) {
+    checkImports(signals, method.name, needs)
+    checkProxy(signals, proxy)
   }
-  resolveTargetOptions(options, method.name, method.needs(parsed, unit))
+  resolveTargetOptions(options, method.name, needs)
   return { ...options, pool, budget, method: method.name, methodOptions: parsed }
 }

@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { ClusterOptions } from '../signals/clusters.ts'
 import type { Signals } from '../signals/signal.ts'
 import type { ResolvedBudget } from './budget.ts'
+import type { Checkpoint } from './checkpoint.ts'
 
 /** The paper that defines a method. */
 export interface Reference {
@@ -20,6 +21,19 @@ export interface Reference {
 export type SignalNeed =
   /** [N, T] mean NLL of each row's trained tokens at T evenly spaced checkpoints of the proxy's training. */
   | { signal: 'trajectories'; checkpoints: number }
+  /** [N, T] mean over each row's trained tokens of the largest softmax probability, recorded in the same passes as `trajectories`. */
+  | { signal: 'confidence'; checkpoints: number }
+  /** [N] mean NLL of each row's trained tokens under the proxy before its training. */
+  | { signal: 'initial' }
+  /** [N] as `confidence`, under the proxy before its training. */
+  | { signal: 'initial_confidence' }
+  /**
+   * [N] mean NLL of each row's trained tokens without all that goes before them, at a checkpoint of those that `trajectories` has, or at the start
+   * (training/responses.ts says what the model reads).
+   */
+  | { signal: 'unconditional'; checkpoint: Exclude<Checkpoint, 'auto'>; checkpoints: number }
+  /** [N] tokens of each whole row, trained ones or all; 0 where none that is trained lies inside the window. */
+  | { signal: 'lengths'; of: 'response' | 'all' }
   /** [N] cluster ids (signals/clusters.ts), over `columns` evenly spaced columns of `of`, inside each group of `within`. */
   | ({ signal: 'clusters'; of: 'trajectories'; columns: number; within?: 'source' } & Omit<ClusterOptions, 'seed'>)
   /** [N] category of each row. */
@@ -28,9 +42,9 @@ export type SignalNeed =
   | { signal: 'tokens' }
   /**
    * Vectors [N, d] of the rows and [m, d] of the target's, in files: methods are given what is computed from them, never the vectors.
-   * `normalise`: to unit length.
+   * `normalise`: to unit length. `embedding`: the only one that will do; default: what `--embedding` says.
    */
-  | { signal: 'embeddings'; normalise: boolean }
+  | { signal: 'embeddings'; normalise: boolean; embedding?: 'proxy' }
   /** [N] the first row of the pool with the same text (a row itself where it is the first). */
   | { signal: 'copies' }
   /** [N] transport cost between each row's source (the whole pool where rows name none) and the target, from at most `sample` rows of it. */
@@ -88,6 +102,8 @@ export interface Notice {
 export interface Selection {
   /** Pool rows, ascending. */
   selected: Uint32Array
+  /** The same rows in the order in which they are to be trained on, of a method that has one. */
+  schedule?: Uint32Array
   /** The reason for every row, over ALL rows of the pool ([N] each), so that rows left out can be explained too. */
   columns: { readonly [name: string]: Column }
   groups: SelectionGroup[]
@@ -106,6 +122,29 @@ export interface SelectionInput<O> {
   seed: number
 }
 
+/** A score of every row, one end of which is picked. */
+export interface RowScore<V extends ArrayLike<number> = ArrayLike<number>> {
+  /** `confidence`, `learnability`, …: the report explains it by this name. */
+  name: string
+  unit?: string
+  /** The end that is picked. */
+  taken: 'lowest' | 'highest'
+  /** [N]; not finite where a row has none. */
+  values: V
+  /** 0 where a row cannot be picked whatever its score, [N]. Default: all can. */
+  candidates?: ArrayLike<number>
+}
+
+/** What a method may know of the run beside its options. */
+export interface NeedFacts {
+  /** Whether the proxy is a pretrained model. */
+  pretrained?: boolean
+}
+
+/** The need that budgets in tokens add. */
+export const tokensNeed = (unit: ResolvedBudget['unit']): SignalNeed[] =>
+  unit === 'tokens' ? [{ signal: 'tokens' }] : []
+
 /** A method as declared, with its options' type. */
 export interface MethodDefinition<S extends z.ZodObject> {
   /** As on the command line. */
@@ -116,7 +155,9 @@ export interface MethodDefinition<S extends z.ZodObject> {
   reference?: Reference
   /** Every option with a default and a description: flags, docs and validation come from here. */
   options: S
-  needs(options: z.output<S>, budget: ResolvedBudget['unit']): SignalNeed[]
+  needs(options: z.output<S>, budget: ResolvedBudget['unit'], facts?: NeedFacts): SignalNeed[]
+  /** The score that rows are picked by, where there is one, for the report. */
+  score?(input: Omit<SelectionInput<z.output<S>>, 'budget' | 'seed'>): RowScore
   select(input: SelectionInput<z.output<S>>): Selection
 }
 

@@ -2,15 +2,27 @@
 
 import { WinnowError } from '../errors.ts'
 import { allDomains } from './all-domains.ts'
+import { confidenceCurriculum } from './confidence-curriculum.ts'
 import { dapt } from './dapt.ts'
 import { dsir } from './dsir.ts'
 import { gotD } from './got-d.ts'
+import { highLearnability } from './high-learnability.ts'
+import { ifd } from './ifd.ts'
+import { leastConfidence } from './least-confidence.ts'
+import { longest } from './longest.ts'
 import type { Method } from './method.ts'
+import { middlePerplexity } from './middle-perplexity.ts'
 import { random } from './random.ts'
+import { randomBalanced } from './random-balanced.ts'
+import { rds } from './rds.ts'
 import { s2l } from './s2l.ts'
 import { taptKnn } from './tapt-knn.ts'
 
-export const methods: readonly Method[] = [s2l, gotD, dsir, taptKnn, dapt, allDomains, random]
+export const methods: readonly Method[] = [
+  ...[s2l, gotD, dsir, taptKnn, rds, dapt],
+  ...[leastConfidence, middlePerplexity, highLearnability, ifd, confidenceCurriculum, longest],
+  ...[allDomains, randomBalanced, random],
+]
 
 /**
  * The method of this name.

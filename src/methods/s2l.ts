@@ -7,6 +7,7 @@ import { NO_CLUSTER } from '../signals/clusters.ts'
 import { requireSignal } from '../signals/signal.ts'
 import { allocate, drawTokens } from './allocation.ts'
 import { underFilled } from './budget.ts'
+import { checkpointsOption } from './checkpoint.ts'
 import { defineMethod, type Notice, type SelectionGroup, type SelectionInput } from './method.ts'
 
 const count = () => z.coerce.number().int().min(1)
@@ -16,9 +17,7 @@ const options = z.object({
     .union([z.literal('auto'), count()])
     .default('auto')
     .describe('Clusters K; auto is 100 for pools of 10,000 rows or more, else floor(sqrt(rows))'),
-  checkpoints: count()
-    .default(12)
-    .describe('Checkpoints T of the proxy, evenly spaced, whose losses make a trajectory'),
+  checkpoints: checkpointsOption(),
   stratify: z
     .enum(['none', 'source'])
     .default('none')

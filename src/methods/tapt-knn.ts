@@ -1,10 +1,8 @@
 /** TAPT/c: the target rows' nearest neighbours, round by round. */
 
 import { z } from 'zod'
-import { requireSignal } from '../signals/signal.ts'
-import { underFilled } from './budget.ts'
-import { defineMethod } from './method.ts'
-import { countTokens, takeInOrder, usableRows } from './ordered.ts'
+import { defineMethod, tokensNeed } from './method.ts'
+import { selectRoundRobin } from './round-robin.ts'
 
 /**
  * Curated task-adaptive pretraining (Gururangan et al., ACL 2020), METHODS 3: in each round every target row, in order, takes its most
@@ -25,26 +23,9 @@ export const taptKnn = defineMethod({
   },
   options: z.object({}),
   needs: (_, unit) => [
-    ...(unit === 'tokens' ? [{ signal: 'tokens' } as const] : []),
+    ...tokensNeed(unit),
     { signal: 'embeddings', normalise: true },
     { signal: 'order', of: 'embeddings' },
   ],
-  select: (input) => {
-    const { rows, budget, signals } = input
-    const order = requireSignal(signals, 'order', rows).data as Int32Array
-    const ordered = usableRows(input).filter((row) => order[row] >= 0)
-    ordered.sort((a, b) => order[a] - order[b])
-    const selected = takeInOrder(ordered, input)
-    return {
-      selected,
-      columns: {
-        order,
-        nearest_target: requireSignal(signals, 'taken_by', rows).data as Int32Array,
-        similarity: requireSignal(signals, 'similarity', rows).data as Float32Array,
-      },
-      groups: [{ id: 0, rows, selected: selected.length }],
-      ...countTokens(selected, input),
-      notices: underFilled(budget, selected.length),
-    }
-  },
+  select: selectRoundRobin,
 })

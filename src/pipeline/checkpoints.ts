@@ -18,6 +18,7 @@ export function checkpointFiles(key: string, step: number) {
   const name = `${key.slice(0, 12)}/step-${String(step).padStart(6, '0')}`
   return {
     losses: `signals/trajectories/${name}.npy`,
+    confidence: `signals/confidence/${name}.npy`,
     model: `checkpoints/${name}.safetensors`,
     optimiser: `checkpoints/${name}.optimiser.safetensors`,
   }
@@ -36,7 +37,7 @@ export interface Resumed {
 
 export interface CheckpointPlan {
   steps: readonly number[]
-  /** Whether each checkpoint has the losses of all rows. */
+  /** Whether each checkpoint has the losses and the confidence of all rows. */
   losses: boolean
   /** Which models are kept: of all checkpoints, or of the last one. */
   models: 'all' | 'last'
@@ -50,9 +51,11 @@ export async function resume(work: StageWork, { steps, losses, models }: Checkpo
     const part = work.parts.find(({ part }) => part === `checkpoint ${index}`)
     const file = (path: string) => part?.outputs.find((output) => output.path === path && output.intact)
     const files = checkpointFiles(work.key, step)
-    const [loss, model, optimiser] = [file(files.losses), file(files.model), file(files.optimiser)]
-    if ((losses && loss === undefined) || (models === 'all' && model === undefined)) break
-    if (loss !== undefined) before.push(loss)
+    const [loss, confidence] = [file(files.losses), file(files.confidence)]
+    const [model, optimiser] = [file(files.model), file(files.optimiser)]
+    if (losses && (loss === undefined || confidence === undefined)) break
+    if (models === 'all' && model === undefined) break
+    for (const scores of [loss, confidence]) if (scores !== undefined) before.push(scores)
     if (model !== undefined && models === 'all') before.push(model)
     if (model === undefined || optimiser === undefined) continue
     found = {

@@ -13,6 +13,8 @@ export type Step =
   | 'tokens'
   | 'bigram'
   | 'trajectories'
+  | 'initial'
+  | 'unconditional'
   | 'import'
   | 'clusters'
   | 'target'

@@ -2,17 +2,28 @@
 
 import { WinnowError } from '../errors.ts'
 import type { SignalNeed } from '../methods/method.ts'
-import { isNano } from '../models/nano.ts'
 
 /** Signals that can be imported, and what their files hold. */
 const IMPORTABLE: Record<string, string> = {
   trajectories: 'the loss of each row at each checkpoint of a training run',
+  confidence: 'the mean largest probability of each row at each checkpoint',
+  initial: 'the loss of each row before training',
+  unconditional: 'the loss of each response without its prompt',
   embeddings: 'a vector for each row of the pool',
   'target-embeddings': 'a vector for each row of the target',
 }
 
+/** Those that are scores of one proxy. */
+const OF_PROXY = ['trajectories', 'confidence', 'initial', 'unconditional']
+
 /** The need that an import is read for, where their names differ. */
 const NEED: Record<string, string> = { 'target-embeddings': 'embeddings' }
+
+/** A method that reads it. */
+const READER: Record<string, string> = {
+  ...{ trajectories: 's2l', confidence: 'least-confidence', initial: 'high-learnability', unconditional: 'ifd' },
+  ...{ embeddings: 'got-d', 'target-embeddings': 'got-d' },
+}
 
 /**
  * `name=file` as typed, strictly.
@@ -29,7 +40,7 @@ export function parseSignals(given: readonly string[]): Record<string, string> {
         message: 'a signal is given as its name and its file',
         path: '--signal',
         found: text,
-        expected: 'trajectories=<file or directory>, embeddings=<file> or target-embeddings=<file>',
+        expected: `${Object.keys(IMPORTABLE).slice(0, -1).join('=<file>, ')}=<file> or target-embeddings=<file>`,
       })
     const [, name, file] = match
     if (Object.hasOwn(signals, name))
@@ -73,9 +84,19 @@ export function checkImports(
         path: '--signal',
         found: `${name}=${file}`,
         expected: needs.length === 0 ? 'no signals' : `only ${needs.map(({ signal }) => signal).join(', ')}`,
-        hint: `Leave it out, or choose a method that reads ${name}, such as ${name === 'trajectories' ? 's2l' : 'got-d'}.`,
+        hint: `Leave it out, or choose a method that reads ${name}, such as ${READER[name]}.`,
       })
   }
+  const scores = OF_PROXY.filter((name) => needs.some(({ signal }) => signal === name))
+  const given = scores.filter((name) => Object.hasOwn(signals, name))
+  if (given.length > 0 && given.length < scores.length)
+    throw new WinnowError('usage', {
+      code: 'half-imported',
+      message: 'scores that a method compares must come from one model',
+      path: '--signal',
+      found: `only ${given.map((name) => `${name}=${signals[name]}`).join(' and ')}`,
+      expected: `${scores.map((name) => `${name}=<file>`).join(' and ')}, or none of them`,
+    })
   const vectors = ['embeddings', 'target-embeddings'].filter((name) => Object.hasOwn(signals, name))
   if (vectors.length === 1)
     throw new WinnowError('usage', {
@@ -93,12 +114,13 @@ export function checkImports(
  * @throws {WinnowError} `two-loss-sources`.
  */
 export function checkProxy(signals: Readonly<Record<string, string>>, proxy: string): void {
-  if (signals.trajectories === undefined || isNano(proxy)) return
+  const imported = OF_PROXY.find((name) => Object.hasOwn(signals, name))
+  if (imported === undefined || proxy === 'nano') return
   throw new WinnowError('usage', {
     code: 'two-loss-sources',
     message: 'losses are imported, so no proxy is trained',
     path: '--proxy',
-    found: `--proxy ${proxy} and --signal trajectories=${signals.trajectories}`,
+    found: `--proxy ${proxy} and --signal ${imported}=${signals[imported]}`,
     expected: 'one of them',
     hint: 'Leave out --proxy to use the recorded losses, or --signal to train the proxy.',
   })

@@ -20,7 +20,7 @@ interface LossFile {
   step?: number
 }
 
-/** What `--signal trajectories=<path>` names. */
+/** What `--signal trajectories=<path>` names, and other scores of a proxy. */
 export interface LossFiles {
   /** As given. */
   path: string
@@ -71,6 +71,14 @@ export async function findLosses(path: string): Promise<LossFiles> {
     files.push({ ...file, step })
   }
   return { path, files: files.sort((a, b) => (a.step as number) - (b.step as number)) }
+}
+
+/** Looks at every import that holds a proxy's scores, by the name of its signal. */
+export async function findScores(signals: Readonly<Record<string, string>>): Promise<Record<string, LossFiles>> {
+  const found: Record<string, LossFiles> = {}
+  for (const [name, path] of Object.entries(signals))
+    if (!name.endsWith('embeddings')) found[name] = await findLosses(path)
+  return found
 }
 
 async function checkpointNames(directory: string): Promise<string[]> {

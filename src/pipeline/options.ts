@@ -1,7 +1,7 @@
 /** What `select` is asked, with its defaults. The command line, the library and a replayed manifest all give this. */
 
 import { type Budget, parseBudget } from '../methods/budget.ts'
-import type { Method } from '../methods/method.ts'
+import type { Method, SignalNeed } from '../methods/method.ts'
 import { parseOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
 import type { Json } from '../runs/hash.ts'
@@ -66,7 +66,7 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const budget = parseBudget(options.budget)
   const methodOptions = parseOptions(method, options.methodOptions ?? {})
   const signals = options.signals ?? {}
-  const needs = method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows')
+  const needs = needsOf({ method, methodOptions, budget, proxy: model.proxy })
   checkImports(signals, method.name, needs)
   checkProxy(signals, model.proxy)
   const target = resolveTargetOptions(options, method.name, needs)
@@ -82,6 +82,15 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
     training: resolveTrainingOptions(options, model.proxy),
   }
 }
+
+/** The signals that the method needs with these options. */
+export const needsOf = ({
+  method,
+  methodOptions,
+  budget,
+  proxy,
+}: Pick<ResolvedOptions, 'method' | 'methodOptions' | 'budget' | 'proxy'>): SignalNeed[] =>
+  method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows', { pretrained: proxy !== 'nano' })
 
 /** The options as a manifest keeps them; `select --config` reads them back. */
 export function optionsAsConfig(options: ResolvedOptions): Record<string, Json> {

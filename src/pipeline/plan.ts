@@ -12,7 +12,7 @@ import { loadTokenizer } from '../tokenizer/load.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TokenRows } from '../training/rows.ts'
 import { findLosses, readLosses } from './loss-files.ts'
-import { type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
+import { needsOf, type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { planProxy } from './plan-proxy.ts'
 import { planTarget } from './plan-target.ts'
 import { recordEncoder, trainOnPool } from './pool.ts'
@@ -61,7 +61,7 @@ export async function planSelect(
     signal,
   })
   const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
-  const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
+  const needs = needsOf(options)
   if (!sources && needs.some((need) => need.signal === 'source')) throw noSource(options.method.name)
   const recorded = needs.find((need) => need.signal === 'trajectories')
   const seconds = [

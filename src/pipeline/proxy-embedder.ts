@@ -60,7 +60,8 @@ export async function openProxyEmbedder(
 /** nano as it stands at the end of its training on the pool. */
 async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens) {
   const { store, tokenizer } = tokens
-  const { hash, model: file } = await recordPool(context, tokens, 1)
+  const { hash, models } = await recordPool(context, tokens, 1)
+  const [file] = models
   const { model } = proxyFor({ rows: store, vocabularySize: tokenizer.vocabularySize, options: context.options })
   return { model: model as LanguageModel, identity: { hash, file } }
 }

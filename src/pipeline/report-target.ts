@@ -16,10 +16,10 @@ interface Parts {
   target?: Target
 }
 
-/** The members of `ReportData` that a target adds; `texts` of its rows are filled in by the caller. */
+/** Scores of the rows, and the members of `ReportData` that a target adds; `texts` of its rows are filled in by the caller. */
 export function targetReport(parts: Parts): Pick<ReportData, 'scores' | 'target' | 'domains'> {
   const { options, computed, target } = parts
-  if (target === undefined) return {}
+  if (target === undefined) return { scores: maybeScores(parts) }
   const { signals } = computed
   const nearest = signals.nearest?.data ?? signals.taken_by?.data
   const contrast = options.methodOptions.contrast === true
@@ -48,7 +48,8 @@ function maybeScores({ options, rows, computed, chosen }: Parts): ReportScores |
     const values = Float64Array.from(signals.order.data, (place) => (place < 0 ? Number.NaN : place))
     return { name: 'order of picking', taken: 'lowest', values, boundary: ends(values, 'lowest') }
   }
-  return undefined
+  const scored = options.method.score?.({ rows, signals, options: options.methodOptions })
+  return scored && { ...scored, boundary: ends(scored.values, scored.taken) }
 }
 
 function maybeDomains({ computed, chosen }: Parts): ReportDomains | undefined {

@@ -103,7 +103,9 @@ function reportData(
     clusters: cluster && { count: clusterCount, assignment: cluster.data, labels: clusterLabels(chosen, clusterCount) },
     trajectories:
       (trajectories && { steps: trajectories.facts.steps, nll: trajectories.signal.data }) ??
-      (imported && { steps: imported.facts.used, nll: imported.signal.data }),
+      (imported?.signal.name === 'trajectories'
+        ? { steps: imported.facts.used, nll: imported.signal.data }
+        : undefined),
     quarantined:
       quarantined.length === 0
         ? undefined

@@ -14,7 +14,7 @@ import type { Pretrained } from './pretrained.ts'
 import { scoringChunks } from './proxy.ts'
 
 /** Largest rows * length of a batch. */
-const TOKENS_PER_BATCH = 4096
+export const TOKENS_PER_BATCH = 4096
 /** Tokens of a part: what a killed run computes again, at most. */
 const TOKENS_PER_PART = 2 ** 16
 
@@ -36,7 +36,7 @@ export interface ScoredPart {
 }
 
 /** Consecutive rows of about TOKENS_PER_PART tokens. */
-function planParts({ count, lengths }: TokenRows, maxLength: number): { from: number; to: number }[] {
+export function planParts({ count, lengths }: TokenRows, maxLength: number): { from: number; to: number }[] {
   const parts: { from: number; to: number }[] = []
   for (let from = 0; from < count; ) {
     let [to, tokens] = [from, 0]

@@ -15,8 +15,9 @@ import { tellOfNearDuplicates } from './distinct.ts'
 import { byDistance } from './domains.ts'
 import { maybeEncoder } from './embedder.ts'
 import { checkVectorFiles } from './imported-embeddings.ts'
-import { findLosses } from './loss-files.ts'
+import { findScores } from './loss-files.ts'
 import {
+  needsOf,
   optionsAsConfig,
   type ResolvedOptions,
   resolveOptions,
@@ -47,8 +48,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   const resolved = resolveOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
   const targetData = resolved.target.length === 0 ? undefined : await openTarget(resolved)
-  const { trajectories: lossesAt } = resolved.signals
-  const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
+  const scores = await findScores(resolved.signals)
   // Before anything is downloaded, where it can be known.
   if (!(await isRun(resolved.run))) await mayWrite(resolved, dataset)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
@@ -57,7 +57,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
   const context = await openContext(options, optionsAsConfig(options), pipeline)
   await using run = context.run
   try {
-    const needs = options.method.needs(options.methodOptions, options.budget.unit === 'tokens' ? 'tokens' : 'rows')
+    const needs = needsOf(options)
     const facts = {
       imports: Object.keys(options.signals),
       pretrained: pretrained !== undefined,
@@ -81,7 +81,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     // Before hours of training, not after: is there enough for the budget?
     const { total, shortest } = perRow
     const budget = resolveBudget(options.budget, { rows: pool.facts.rows, tokens: total, shortest })
-    const sources = { dataset, pool, tokens, perRow, losses, pretrained, encoder, target, budget }
+    const sources = { dataset, pool, tokens, perRow, scores, pretrained, encoder, target, budget }
     const computed = await computeSignals(context, needs, sources)
     const chosen = await choose(context, pool, tokens, computed, budget)
     const vectors = computed.signals.potential && computed.toward?.vectors

@@ -87,6 +87,8 @@ export async function choose(
         await work.record('selection.parquet'),
         await work.write('selection.npy', writeNpy({ shape: [selection.selected.length], data: selection.selected })),
       ]
+      if (selection.schedule)
+        outputs.push(await work.write('schedule.jsonl', scheduleLines(selection.selected, selection.schedule)))
       const chosenTokens = selection.selected.reduce((total, row) => total + perRow[row], 0)
       return {
         outputs,
@@ -111,6 +113,15 @@ export async function choose(
   await run.update({ counts: { selected: value.selected, selectedTokens: value.tokens } })
   const selected = readNpy(await readFile(run.path('selection.npy'))).data as Uint32Array
   return { selected, groups: value.groups, tokens: value.tokens, hash: result.hash }
+}
+
+/**
+ * A line for each selected row in the order of training: its row in the pool and its record in the output, both from 0. The output itself is in
+ * the pool's order.
+ */
+function scheduleLines(selected: Uint32Array, schedule: Uint32Array): string {
+  const records = new Map(Array.from(selected, (row, record) => [row, record]))
+  return Array.from(schedule, (row, order) => `${JSON.stringify({ order, row, record: records.get(row) })}\n`).join('')
 }
 
 /** What tells one command's output from another's: its options, but for those that do not change the bytes. */

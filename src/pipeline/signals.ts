@@ -13,21 +13,22 @@ import { readNpy, signalToNpy } from '../signals/npy.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { type Context, perform } from './context.ts'
 import type { OpenedEmbedder } from './embedder.ts'
-import { type Imported, importLosses } from './imported.ts'
+import type { Imported } from './imported.ts'
 import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
+import { checkCheckpoint, computeProxySignal, isProxyNeed } from './proxy-signals.ts'
 import type { Target } from './target.ts'
 import { computeTowardTarget, type TowardTarget } from './toward-target.ts'
-import { recordPool, type Trajectories } from './trajectories.ts'
+import type { Trajectories } from './trajectories.ts'
 
 export interface ComputedSignals {
   signals: Record<string, Signal>
   /** Content hash of each, for the key of what reads them. */
   hashes: Record<string, string>
   trajectories?: Trajectories
-  /** In the place of `trajectories` where losses were imported. */
+  /** In the place of `trajectories` where scores were imported: the first of them. */
   imported?: Imported
   /** Tokens of the pool, rows cut at the longest length. */
   poolTokens: number
@@ -41,7 +42,8 @@ export interface SignalSources {
   pool: Pool
   tokens: Tokens
   perRow: TokenSignal
-  losses?: LossFiles
+  /** Of the proxy's scores, those that are read from files. */
+  scores: { readonly [name: string]: LossFiles | undefined }
   pretrained?: Pretrained
   encoder?: OpenedEmbedder
   target?: Target
@@ -71,7 +73,7 @@ export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
 /**
  * Refuses, before anything is trained, what the pool cannot give.
  *
- * @throws {WinnowError} `no-source`, `too-many-clusters`.
+ * @throws {WinnowError} `no-source`, `too-many-clusters`, `checkpoint-not-kept`, `no-such-checkpoint`.
  */
 export function checkNeeds(
   { options }: Context<ResolvedOptions>,
@@ -80,6 +82,7 @@ export function checkNeeds(
 ): void {
   for (const need of needs) {
     if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
+    checkCheckpoint(need, options.proxy !== 'nano')
     if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',
@@ -104,13 +107,17 @@ export async function computeSignals(
   needs: readonly SignalNeed[],
   sources: SignalSources,
 ): Promise<ComputedSignals> {
-  const { pool, tokens, perRow, losses, pretrained } = sources
+  const { pool, tokens, perRow } = sources
   const computed: ComputedSignals = {
     signals: { tokens: perRow.signal },
     poolTokens: perRow.total,
     hashes: { tokens: tokens.hash },
   }
   for (const need of needs) {
+    if (isProxyNeed(need)) {
+      await computeProxySignal(context, need, computed, sources)
+      continue
+    }
     switch (need.signal) {
       case 'tokens':
         break
@@ -118,20 +125,6 @@ export async function computeSignals(
         computed.signals.source = pool.source as Signal
         computed.hashes.source = pool.hash
         break
-      case 'trajectories': {
-        if (losses !== undefined) {
-          const imported = await importLosses(context, losses, pool.facts, need.checkpoints)
-          computed.imported = imported
-          computed.signals.trajectories = imported.signal
-          computed.hashes.trajectories = imported.hash
-          break
-        }
-        const trajectories = await recordPool(context, tokens, need.checkpoints, pretrained)
-        computed.trajectories = trajectories
-        computed.signals.trajectories = trajectories.signal
-        computed.hashes.trajectories = trajectories.hash
-        break
-      }
       case 'clusters':
         computed.signals.clusters = await clusterPool(context, need, computed)
         computed.hashes.clusters = (computed.signals.clusters.provenance.hash as string) ?? ''

@@ -36,13 +36,16 @@ export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): 
     switch (need.signal) {
       case 'tokens':
       case 'source':
+      case 'lengths':
         return []
       case 'trajectories':
-        return imports.includes('trajectories')
-          ? ['import']
-          : pretrained
-            ? ['trajectories']
-            : ['bigram', 'trajectories']
+      case 'confidence':
+        return imports.includes(need.signal) ? ['import'] : pretrained ? ['trajectories'] : ['bigram', 'trajectories']
+      case 'initial':
+      case 'initial_confidence':
+        return imports.includes(need.signal) ? ['import'] : ['initial']
+      case 'unconditional':
+        return imports.includes(need.signal) ? ['import'] : ['unconditional']
       case 'embeddings': {
         const nano: StageName[] = pretrained ? [] : ['bigram', 'trajectories']
         const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? nano : []

@@ -38,20 +38,23 @@ const OF_TARGET = ['embeddings', 'importance']
 
 export const readsTarget = (needs: readonly SignalNeed[]): boolean =>
   needs.some(({ signal }) => OF_TARGET.includes(signal))
+/** The one embedding that a method asks for. */
+const onlyEmbedding = (needs: readonly SignalNeed[]): string | undefined =>
+  needs.find((need) => need.signal === 'embeddings')?.embedding
 export const readsEmbeddings = (needs: readonly SignalNeed[]): boolean =>
   needs.some(({ signal }) => signal === 'embeddings')
 
 /**
  * The options as the method uses them: those of a target and of an embedding are left out where the method reads neither.
  *
- * @throws {WinnowError} `no-target`, `bad-option`.
+ * @throws {WinnowError} `no-target`, `other-embedding`, `bad-option`.
  */
 export function resolveTargetOptions(
   options: TargetOptions & Signalled,
   method: string,
   needs: readonly SignalNeed[],
 ): ResolvedTargetOptions {
-  const { target = [], targetFields, targetTemplate, embedding, pooling, embeddingTokens, embeddingPrefix } = options
+  const { target = [], targetFields, targetTemplate, pooling, embeddingTokens, embeddingPrefix } = options
   if (!readsTarget(needs)) return { target: [] }
   if (target.length === 0)
     throw new WinnowError('usage', {
@@ -71,6 +74,16 @@ export function resolveTargetOptions(
       found: String(pooling),
       expected: POOLINGS.join(', '),
     })
+  const embedding = options.embedding ?? onlyEmbedding(needs)
+  if (options.signals?.embeddings === undefined && embedding !== (onlyEmbedding(needs) ?? embedding))
+    throw new WinnowError('usage', {
+      code: 'other-embedding',
+      message: `the method ${method} compares rows by the proxy's hidden states`,
+      path: '--embedding',
+      found: String(embedding),
+      expected: 'proxy, or none said',
+      hint: 'tapt-knn makes the same draw with any embedding.',
+    })
   const count = (value: number | undefined, path: string, least: number, most = Number.MAX_SAFE_INTEGER) => {
     if (value === undefined) return undefined
     if (wholeNumber(value, value, path, least) <= most) return value
@@ -82,7 +95,7 @@ export function resolveTargetOptions(
       expected: `at most ${most}`,
     })
   }
-  const kind = embeddingKind(options)
+  const kind = embeddingKind({ ...options, embedding })
   const ofEncoder = kind === 'encoder' && {
     pooling,
     embeddingTokens: count(embeddingTokens, '--embedding-tokens', 8),
@@ -125,7 +138,9 @@ const READ_BY: Record<string, { name: keyof TargetOptions; kinds: EmbeddingKind[
 export function unreadOptions(options: TargetOptions & Signalled, needs: readonly SignalNeed[]): string[] {
   const { target, targetFields, targetTemplate } = options
   const ofTarget = { '--target': target, '--target-fields': targetFields, '--target-template': targetTemplate }
-  const kind = readsEmbeddings(needs) ? embeddingKind(options) : undefined
+  const kind = readsEmbeddings(needs)
+    ? embeddingKind({ ...options, embedding: options.embedding ?? onlyEmbedding(needs) })
+    : undefined
   return [
     ...Object.entries(ofTarget).flatMap(([flag, value]) => (value === undefined || readsTarget(needs) ? [] : [flag])),
     ...Object.entries(READ_BY).flatMap(([flag, { name, kinds }]) =>

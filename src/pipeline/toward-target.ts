@@ -15,6 +15,7 @@ import { importVectors } from './imported-embeddings.ts'
 import { orderByNeighbours } from './neighbours.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
+import type { ProxyNeed } from './proxy-signals.ts'
 import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
 import type { Target } from './target.ts'
 import { scoreCandidates, type TransportFacts } from './transport.ts'
@@ -28,7 +29,7 @@ export interface TowardTarget {
   transport?: TransportFacts
 }
 
-type TowardNeed = Exclude<SignalNeed, { signal: 'tokens' | 'source' | 'trajectories' | 'clusters' }>
+type TowardNeed = Exclude<SignalNeed, ProxyNeed | { signal: 'tokens' | 'source' | 'clusters' }>
 
 /** Computes one signal into `computed`, from those that were computed before. */
 export async function computeTowardTarget(

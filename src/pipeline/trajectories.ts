@@ -30,15 +30,17 @@ export type TrajectoryFacts = {
 
 export interface Trajectories {
   signal: Signal
+  /** Reads the `confidence` signal, [N, T], that was recorded with it. */
+  confidence(): Promise<Signal>
   hash: string
   facts: TrajectoryFacts
-  /** The weights at the last checkpoint, a file of the run. */
-  model: string
+  /** The weights at each checkpoint, files of the run; of a pretrained proxy only the last is kept. */
+  models: string[]
   /** Where the proxy was trained from scratch. */
   bigramNll?: number
 }
 
-/** Trains the proxy on the pool and records every row's loss at `checkpoints` steps. */
+/** Trains the proxy on the pool and records every row's loss and confidence at `checkpoints` steps. */
 export async function recordPool(
   context: Context<ResolvedOptions>,
   tokens: Tokens,
@@ -53,7 +55,7 @@ export async function recordPool(
   const models = pretrained === undefined ? 'all' : 'last'
   const result = await perform<Json>(context, {
     name: 'trajectories',
-    version: 3,
+    version: 4,
     inputs: { tokens: tokens.hash },
     options: {
       proxy: proxy.identity,
@@ -97,15 +99,18 @@ export async function recordPool(
               loss,
             }),
         })
-        for await (const { index, step, nll, state } of recording) {
+        for await (const { index, step, nll, confidence, state } of recording) {
           const files = checkpointFiles(work.key, step)
-          const losses = await work.write(files.losses, writeNpy({ shape: [nll.length], data: nll }))
+          const scores = [
+            await work.write(files.losses, writeNpy({ shape: [nll.length], data: nll })),
+            await work.write(files.confidence, writeNpy({ shape: [nll.length], data: confidence })),
+          ]
           // Each state has names of its own: the one before it stays whole until this one is recorded.
           const { model, optimiser } = await writeState(work, files, state)
-          await work.finishPart(`checkpoint ${index}`, [losses, model, optimiser])
+          await work.finishPart(`checkpoint ${index}`, [...scores, model, optimiser])
           for (const { path } of replaced) await unlink(work.path(path)).catch(() => undefined)
           replaced = models === 'all' ? [optimiser] : [model, optimiser]
-          outputs.push(losses, ...(models === 'all' ? [model] : []))
+          outputs.push(...scores, ...(models === 'all' ? [model] : []))
           last = nll
         }
         // What would have been replaced by a further checkpoint; its moments are needed no more.
@@ -156,17 +161,28 @@ export async function recordPool(
       } as unknown as Json,
     },
   })
-  const columns = await Promise.all(
-    facts.steps.map(
-      async (step) => readNpy(await readFile(run.path(checkpointFiles(result.key, step).losses))).data as Float32Array,
-    ),
-  )
-  const signal = stackColumns('trajectories', columns, {
-    columnNames: facts.steps.map((step) => `step ${step}`),
-    provenance: { proxy: proxy.name, seed: options.seed },
-  })
-  const { model } = checkpointFiles(result.key, facts.steps.at(-1) as number)
-  return { signal, hash: result.hash, facts, model, bigramNll: bigram }
+  const stack = async (name: string, file: 'losses' | 'confidence') =>
+    stackColumns(
+      name,
+      await Promise.all(
+        facts.steps.map(
+          async (step) =>
+            readNpy(await readFile(run.path(checkpointFiles(result.key, step)[file]))).data as Float32Array,
+        ),
+      ),
+      {
+        columnNames: facts.steps.map((step) => `step ${step}`),
+        provenance: { proxy: proxy.name, seed: options.seed },
+      },
+    )
+  return {
+    signal: await stack('trajectories', 'losses'),
+    confidence: () => stack('confidence', 'confidence'),
+    hash: result.hash,
+    facts,
+    models: facts.steps.map((step) => checkpointFiles(result.key, step).model),
+    bigramNll: bigram,
+  }
 }
 
 export const smallerParts = (tokens: number) => ({

@@ -108,9 +108,9 @@ export interface ReportTrajectories {
   nll: ArrayLike<number>
 }
 
-/** One score a row: the calibrated gradient (got-d), the log importance weight (dsir), the order of picking (tapt-knn). */
+/** One score a row: the calibrated gradient (got-d), the log importance weight (dsir), the order of picking (tapt-knn), a proxy's score, … */
 export interface ReportScores {
-  /** `calibrated gradient`, `log importance weight`, `order of picking`: the page explains these three. */
+  /** `calibrated gradient`, `log importance weight`, `order of picking` and those of report/score-meanings.ts: the page explains these. */
   name: string
   unit?: string
   /** The end that is picked. */

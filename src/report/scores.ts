@@ -7,6 +7,7 @@ import { type Html, html } from './html.ts'
 import { axisLabel } from './labels.ts'
 import { count, counted, figure, percent, stepped } from './numbers.ts'
 import { candidacy } from './ranking.ts'
+import { MEANINGS } from './score-meanings.ts'
 import type { ReportSummary } from './summary.ts'
 import { disclosure, table } from './table.ts'
 import { COLOUR } from './theme.ts'
@@ -139,6 +140,8 @@ function meaning({ name, taken, boundary }: ReportScores, contrast: boolean): st
       'further out. The draw takes rows without replacement in proportion to their weights (by adding Gumbel noise to the logarithms and taking the ' +
       'highest sums): high weights are taken more often, without a sharp edge.'
     )
+  const words = MEANINGS[name]
+  if (words !== undefined) return words
   return `Each row has a score, and the ${taken} were ${boundary === undefined ? 'favoured' : 'taken'}.`
 }
 

@@ -2,7 +2,7 @@
 
 import { gradients } from '../engine/gradient.ts'
 import { add } from '../engine/operators/elementwise.ts'
-import { tokenNll } from '../engine/operators/loss.ts'
+import { type TokenScores, tokenScores } from '../engine/operators/loss.ts'
 import { weightedNll } from '../engine/operators/weighted-nll.ts'
 import { recomputed } from '../engine/recompute.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
@@ -30,12 +30,12 @@ export const trainedParameters = (model: LanguageModel, lora?: LoraOptions): rea
 const positions = () => input('positions', ['labels'], 'int32')
 const targets = () => input('targets', ['labels'], 'int32')
 
-/** NLL of every label, [labels], over inputs tokens, positions, targets and the parameters. */
-export function scoringGraph(model: LanguageModel, choices: GraphChoices): { nll: Tensor } {
+/** NLL and confidence of every label, [labels], over inputs tokens, positions, targets and the parameters. */
+export function scoringGraph(model: LanguageModel, choices: GraphChoices): TokenScores & Record<string, Tensor> {
   const { chunks, scoringChunks = chunks, maxLength, lora } = choices
   const adapters = lora && loraAdapters(model, lora)
   const { hidden, output } = model.graph({ positions: positions(), maxLength, adapters })
-  return { nll: tokenNll(hidden, output, targets(), scoringChunks) }
+  return { ...tokenScores(hidden, output, targets(), scoringChunks) }
 }
 
 export interface GradientForm {

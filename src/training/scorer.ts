@@ -6,19 +6,29 @@ import { input, type TensorMap } from '../engine/tensor.ts'
 import type { LanguageModel } from '../models/model.ts'
 import type { Collated, Padding } from './collate.ts'
 import { type GraphChoices, scoringGraph } from './graphs.ts'
+import { loraParameters } from './lora.ts'
 
-export interface ScorerOptions extends Pick<GraphChoices, 'scoringChunks' | 'maxLength'> {
+export interface ScorerOptions extends Pick<GraphChoices, 'scoringChunks' | 'maxLength' | 'lora'> {
   model: LanguageModel
+  /** Of the model and, with `lora`, of its adapters. */
   weights: TensorMap
   device: Device
+}
+
+/** What a model makes of each row: means over its labels, NaN where it has none. */
+export interface RowScores {
+  /** NLL, nats. */
+  nll: Float32Array
+  /** Largest softmax probability, in (0, 1]. */
+  confidence: Float32Array
 }
 
 /** What scores batches: a model that only scores, or one in training. */
 export interface RowScorer {
   /** What batches must be padded to. */
   readonly padding: Required<Padding>
-  /** Mean NLL of each row of the batch; NaN where it has no label. */
-  score(batch: Collated): Promise<Float32Array>
+  /** Of each row of the batch, [rows]. */
+  score(batch: Collated): Promise<RowScores>
 }
 
 export interface Scorer extends RowScorer {
@@ -32,17 +42,17 @@ export interface Scorer extends RowScorer {
 export async function compileScorer({ model, weights, device, ...choices }: ScorerOptions): Promise<Scorer> {
   const { ort } = device
   const executable = await compile(scoringGraph(model, choices), device)
-  const frozen = await frozenFeeds(model, weights, device)
-  const run = async (batch: Collated) =>
-    (await executable.run({ ...batchFeeds(batch, ort), ...frozen.tensors })).nll.data as Float32Array
+  const adapters = choices.lora === undefined ? [] : loraParameters(model, choices.lora)
+  const frozen = await frozenFeeds({ parameters: [...model.parameters, ...adapters] }, weights, device)
+  const run = (batch: Collated) => executable.run({ ...batchFeeds(batch, ort), ...frozen.tensors })
   return {
     padding: paddingFor(model, choices.scoringChunks ?? 1),
     labelNll: async (batch) =>
-      (await run(batch)).subarray(
+      ((await run(batch)).nll.data as Float32Array).subarray(
         0,
         batch.labelsPerRow.reduce((a, b) => a + b, 0),
       ),
-    score: async (batch) => rowMeans(await run(batch), batch.labelsPerRow),
+    score: async (batch) => rowScores(await run(batch), batch),
     flops: ({ rows, length, labels }) =>
       executable.flops(
         new Map([
@@ -86,7 +96,7 @@ export interface FrozenFeeds {
 
 /** Weights that do not change as graph inputs, carried to the device once. */
 export async function frozenFeeds(
-  { parameters }: LanguageModel,
+  { parameters }: Pick<LanguageModel, 'parameters'>,
   weights: TensorMap,
   device: Device,
 ): Promise<FrozenFeeds> {
@@ -111,12 +121,21 @@ export async function frozenFeeds(
   }
 }
 
-/** Mean NLL of each row from the NLLs of all labels, row by row, summed in float64. */
-export function rowMeans(nll: Float32Array, labelsPerRow: Uint32Array): Float32Array {
+/** What the scoring graph gave for a batch as means over the labels of each row. */
+export const rowScores = (
+  { nll, confidence }: Record<string, Pick<OrtTensor, 'data'>>,
+  { labelsPerRow }: Collated,
+): RowScores => ({
+  nll: rowMeans(nll.data as Float32Array, labelsPerRow),
+  confidence: rowMeans(confidence.data as Float32Array, labelsPerRow),
+})
+
+/** Mean over each row's labels, from the values of all labels, row by row, summed in float64. */
+function rowMeans(values: Float32Array, labelsPerRow: Uint32Array): Float32Array {
   let at = 0
   return Float32Array.from(labelsPerRow, (labels) => {
     let total = 0
-    for (const end = at + labels; at < end; at++) total += nll[at]
+    for (const end = at + labels; at < end; at++) total += values[at]
     return labels === 0 ? Number.NaN : total / labels
   })
 }

@@ -12,7 +12,7 @@ import type { Collated, Padding } from './collate.ts'
 import { deviceOptimiser } from './device-optimiser.ts'
 import { type GraphChoices, gradientGraph, scoringGraph, trainedParameters } from './graphs.ts'
 import { type HostOptions, hostOptimiser } from './host-optimiser.ts'
-import { batchFeeds, frozenFeeds, paddingFor, type RowScorer, rowMeans } from './scorer.ts'
+import { batchFeeds, frozenFeeds, paddingFor, type RowScorer, rowScores } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 
 export interface TrainerOptions extends GraphChoices, Pick<HostOptions, 'worthThreads'> {
@@ -110,8 +110,7 @@ export async function compileTrainer(options: TrainerOptions): Promise<Trainer> 
     scorer: {
       padding: paddingFor(model, scoringChunks),
       async score(batch) {
-        const { nll } = await scoring.run({ ...batchFeeds(batch, ort), ...weights() })
-        return rowMeans(nll.data as Float32Array, batch.labelsPerRow)
+        return rowScores(await scoring.run({ ...batchFeeds(batch, ort), ...weights() }), batch)
       },
     },
     async train(batch, rate) {

@@ -1,5 +1,5 @@
 /**
- * The proxy run of S2L: train a proxy on the pool, record every row's mean NLL at T evenly spaced steps. Yields each checkpoint as
+ * The proxy run of S2L: train a proxy on the pool, record every row's mean NLL and confidence at T evenly spaced steps. Yields each checkpoint as
  * soon as it is known, with the state to go on from, so that the caller can keep both.
  */
 
@@ -8,7 +8,7 @@ import { collate } from './collate.ts'
 import { type Recipe, trainSteps } from './loop.ts'
 import type { TokenRows } from './rows.ts'
 import { checkpointSteps } from './schedule.ts'
-import type { RowScorer } from './scorer.ts'
+import type { RowScorer, RowScores } from './scorer.ts'
 import type { TrainingState } from './state.ts'
 import type { Trainer } from './trainer.ts'
 
@@ -33,6 +33,8 @@ export interface TrajectoryCheckpoint {
   step: number
   /** Mean NLL of each row's trained tokens, nats, [N]; NaN where no trained token fits the window. */
   nll: Float32Array
+  /** Mean over the same tokens of the largest softmax probability, [N]. */
+  confidence: Float32Array
   state: TrainingState
 }
 
@@ -105,7 +107,7 @@ export function planTrajectories(
   }
 }
 
-/** Mean NLL of every row, [N]; NaN where it has no label in the window. */
+/** Mean NLL and confidence of every row, [N] each; NaN where it has no label in the window. */
 export async function scoreRows(
   scorer: RowScorer,
   rows: TokenRows,
@@ -116,18 +118,20 @@ export async function scoreRows(
     onBatch?: (tokens: number) => void
     signal?: AbortSignal
   },
-): Promise<Float32Array> {
+): Promise<RowScores> {
   const { tokensPerBatch, maxLength } = options
   const nll = new Float32Array(rows.count).fill(Number.NaN)
+  const confidence = nll.slice()
   for (const batch of planBatches(rows.lengths, { tokensPerBatch, maxLength, rows: options.rows }).batches) {
     options.signal?.throwIfAborted()
     const scores = await scorer.score(collate(rows, batch, maxLength, scorer.padding))
     batch.rows.forEach((row, i) => {
-      nll[row] = scores[i]
+      nll[row] = scores.nll[i]
+      confidence[row] = scores.confidence[i]
     })
     options.onBatch?.(batch.rows.reduce((total, row) => total + Math.min(rows.lengths[row], maxLength), 0))
   }
-  return nll
+  return { nll, confidence }
 }
 
 /**
@@ -185,7 +189,7 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
     tokens += size
     report('train', step)
     if (step !== plan.checkpointSteps[index]) continue
-    const nll = await scoreRows(proxy.scorer, rows, {
+    const scores = await scoreRows(proxy.scorer, rows, {
       maxLength: recipe.maxLength,
       tokensPerBatch: scoringTokens(recipe),
       signal,
@@ -195,7 +199,7 @@ export async function* recordTrajectories(options: TrajectoryOptions): AsyncGene
         report('score', step)
       },
     })
-    yield { index, step, nll, state: await proxy.state() }
+    yield { index, step, ...scores, state: await proxy.state() }
     index++
   }
 }

@@ -5,7 +5,7 @@ import { causalAttention, rotary } from '../../src/engine/operators/attention.ts
 import * as elementwise from '../../src/engine/operators/elementwise.ts'
 import { addRows, firstRows, gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
 import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
-import { tokenNll } from '../../src/engine/operators/loss.ts'
+import { tokenNll, tokenScores } from '../../src/engine/operators/loss.ts'
 import { matmul } from '../../src/engine/operators/matmul.ts'
 import { layerNorm, rmsNorm } from '../../src/engine/operators/normalise.ts'
 import { mean, sum, sumOfSquares, sumTo } from '../../src/engine/operators/reduce.ts'
@@ -260,6 +260,15 @@ export const cases: Case[] = [
       inputs: { h: { shape: ['labels', 4] }, w: { shape: [7, 4] }, t: { shape: ['labels'], below: 7 } },
       dims: { labels: 6 },
       build: ({ h, w, t }) => tokenNll(h, w, t, chunks),
+      noGradient: 'scores only: the loss of training is weightedNll',
+    }),
+  ),
+  ...[1, 3].map(
+    (chunks): Case => ({
+      name: `tokenScores, confidence, ${chunks} chunk${chunks > 1 ? 's' : ''}`,
+      inputs: { h: { shape: ['labels', 4] }, w: { shape: [7, 4] }, t: { shape: ['labels'], below: 7 } },
+      dims: { labels: 6 },
+      build: ({ h, w, t }) => tokenScores(h, w, t, chunks).confidence,
       noGradient: 'scores only: the loss of training is weightedNll',
     }),
   ),

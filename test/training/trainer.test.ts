@@ -62,15 +62,28 @@ describe.each(variants)('training %s', (variant) => {
     }
   })
 
-  it('scores rows with their mean NLL', async () => {
+  it('scores rows with their mean NLL and mean largest probability', async () => {
     const { model, weights, reference } = fixture(variant)
     const proxy = await compileTrainer({ model, device: cpu, optimiser: {} })
     proxy.load({ ...initialState(model, 0), parameters: weights })
-    const nll = await proxy.scorer.score(
-      collated(unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)),
-    )
+    const [ids, labels] = [unflatten(reference.get('ids')!), unflatten(reference.get('labels')!)]
+    const { nll, confidence } = await proxy.scorer.score(collated(ids, labels))
     reference.get('nll')!.data.forEach((expected, row) => {
       expect(nll[row]).toBeCloseTo(expected, 4)
+    })
+    const { data, shape } = reference.get('logits')!
+    const [, length, vocabulary] = shape
+    labels.forEach((row, i) => {
+      let [total, count] = [0, 0]
+      for (let j = 1; j < row.length; j++) {
+        if (row[j] === -100) continue
+        const at = (i * length + j - 1) * vocabulary
+        const logits = Float64Array.from(data.slice(at, at + vocabulary))
+        const peak = Math.max(...logits)
+        total += 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0)
+        count++
+      }
+      expect(confidence[i], `row ${i}`).toBeCloseTo(total / count, 5)
     })
     await proxy.release()
   })

@@ -1,15 +1,29 @@
-/** Negative log-likelihood of each target token straight from hidden states, so that logits exist only at label positions, in chunks. */
+/**
+ * Negative log-likelihood of each target token, and the model's confidence there, straight from hidden states, so that logits exist only at
+ * label positions, in chunks.
+ */
 
 import type { Lowering } from '../onnx/lowering.ts'
 import { dimValue, formatShape, product } from '../shape.ts'
 import { apply, type NdArray, type Tensor } from '../tensor.ts'
 
+export interface TokenScores {
+  /** [m] */
+  nll: Tensor
+  /** [m], in (0, 1]. */
+  confidence: Tensor
+}
+
 /**
- * nll_i = logsumexp(h_i W^T) - h_i . w_{target_i}, for hidden states [m, d], output embedding W [v, d] and targets [m] (int32). Returns [m].
+ * For logits z_i = W h_i, of hidden states [m, d], output embedding W [v, d] and targets [m] (int32):
+ *
+ *     nll_i        = logsumexp(z_i) - z_i[target_i]
+ *     confidence_i = max_k softmax(z_i)[k] = exp(max_k z_i[k] - logsumexp(z_i))
+ *
  * With `chunks` c > 1 (m must then be a multiple of c), logits of m/c rows exist at a time. For scoring: it has no gradient rule, training's loss is
  * `weightedNll`.
  */
-export function tokenNll(hidden: Tensor, weight: Tensor, targets: Tensor, chunks = 1): Tensor {
+export function tokenScores(hidden: Tensor, weight: Tensor, targets: Tensor, chunks = 1): TokenScores {
   const [m, d] = hidden.shape
   const [v, dWeight] = weight.shape
   if (
@@ -20,29 +34,40 @@ export function tokenNll(hidden: Tensor, weight: Tensor, targets: Tensor, chunks
     targets.shape[0] !== m
   ) {
     const found = [hidden, weight, targets].map((tensor) => formatShape(tensor.shape)).join(', ')
-    throw new Error(`tokenNll: expected [m, d], [v, d] and [m], found ${found}`)
+    throw new Error(`tokenScores: expected [m, d], [v, d] and [m], found ${found}`)
   }
-  return apply({
-    operator: 'tokenNll',
+  const [nll, confidence] = apply({
+    operator: 'tokenScores',
     inputs: [hidden, weight, targets],
-    types: [{ shape: [m], dtype: 'float32' }],
+    types: [
+      { shape: [m], dtype: 'float32' },
+      { shape: [m], dtype: 'float32' },
+    ],
     interpret: ([h, w, t]) => {
-      const logProbabilities = logSoftmax(h, w)
-      const data = Float64Array.from(t.data, (target, i) => -logProbabilities.data[i * w.shape[0] + target])
-      return [{ shape: t.shape, data }]
+      const { data } = logSoftmax(h, w)
+      const rowOf = (i: number) => data.subarray(i * w.shape[0], (i + 1) * w.shape[0])
+      return [
+        { shape: t.shape, data: Float64Array.from(t.data, (target, i) => -rowOf(i)[target]) },
+        {
+          shape: t.shape,
+          data: Float64Array.from(t.data, (_, i) =>
+            Math.exp(rowOf(i).reduce((most, x) => Math.max(most, x), Number.NEGATIVE_INFINITY)),
+          ),
+        },
+      ]
     },
     lower: (lowering, [h, w, t]) => {
       const forward = (inner: Lowering, rows: string, wanted: string) => {
+        const one = inner.int64([1])
         const logits = inner.matmul(rows, w, { rank: 2, transposeB: true })
         const logProbabilities = inner.node('LogSoftmax', [logits], { axis: -1 })
-        const picked = inner.node(
-          'GatherElements',
-          [logProbabilities, inner.node('Unsqueeze', [wanted, inner.int64([1])])],
-          { axis: 1 },
-        )
-        return inner.node('Neg', [inner.node('Squeeze', [picked, inner.int64([1])])])
+        const picked = inner.node('GatherElements', [logProbabilities, inner.node('Unsqueeze', [wanted, one])], {
+          axis: 1,
+        })
+        const peak = inner.node('ReduceMax', [logProbabilities, one], { keepdims: 0 })
+        return [inner.node('Neg', [inner.node('Squeeze', [picked, one])]), inner.node('Exp', [peak])]
       }
-      if (chunks === 1) return [forward(lowering, h, t)]
+      if (chunks === 1) return forward(lowering, h, t)
       // Before the body, which would cast it for each chunk.
       lowering.factor(w)
       const scanned = scan(lowering, {
@@ -52,13 +77,19 @@ export function tokenNll(hidden: Tensor, weight: Tensor, targets: Tensor, chunks
           { name: h, type: 'float32', width: d as number },
           { name: t, type: 'int32' },
         ],
-        results: 1,
-        build: (inner, _, [rows, wanted]) => [forward(inner, rows, wanted)],
+        results: 2,
+        build: (inner, _, [rows, wanted]) => forward(inner, rows, wanted),
       })
-      return [lowering.node('Reshape', [scanned[0], lowering.int64([-1])])]
+      return scanned.map((name) => lowering.node('Reshape', [name, lowering.int64([-1])]))
     },
     flops: (dims) => 2 * dimValue(product([m, d, v]), dims),
-  })[0]
+  })
+  return { nll, confidence }
+}
+
+/** The NLL of `tokenScores` alone, [m]. */
+export function tokenNll(hidden: Tensor, weight: Tensor, targets: Tensor, chunks = 1): Tensor {
+  return tokenScores(hidden, weight, targets, chunks).nll
 }
 
 interface ScanOptions {
