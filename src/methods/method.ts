@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { ClusterOptions } from '../signals/clusters.ts'
 import type { Signals } from '../signals/signal.ts'
 import type { ResolvedBudget } from './budget.ts'
+import type { Checkpoint } from './checkpoint.ts'
 
 /** The paper that defines a method. */
 export interface Reference {
@@ -28,9 +29,10 @@ export type SignalNeed =
   | { signal: 'tokens' }
   /**
    * Vectors [N, d] of the rows and [m, d] of the target's, in files: methods are given what is computed from them, never the vectors.
-   * `normalise`: to unit length.
+   * `normalise`: to unit length. `only: 'pool'`: those of the pool alone, and no target is read. `checkpoint`: of the proxy, where its hidden
+   * states are the embedding; default the last.
    */
-  | { signal: 'embeddings'; normalise: boolean }
+  | { signal: 'embeddings'; normalise: boolean; only?: 'pool'; checkpoint?: Checkpoint }
   /** [N] the first row of the pool with the same text (a row itself where it is the first). */
   | { signal: 'copies' }
   /** [N] transport cost between each row's source (the whole pool where rows name none) and the target, from at most `sample` rows of it. */
@@ -45,6 +47,18 @@ export type SignalNeed =
   | { signal: 'distinct'; of: 'embeddings'; by: 'potential'; descending: boolean; threshold: number; collapse: boolean }
   /** [N] place of each row in the order in which target rows take their nearest neighbours round by round; -1 beyond the budget. */
   | { signal: 'order'; of: 'embeddings' }
+  /**
+   * [N] place of each row in the greedy order of facility location, -1 for rows that are not in it; with it comes `gain` [N]. All pairs count in
+   * pools that allow it, else each row's nearest `neighbours`.
+   */
+  | { signal: 'coverage'; of: 'embeddings'; neighbours: number }
+  /** [N] place of each row in the farthest-first order, -1 for rows beyond the budget; with it comes `spread_distance` [N]. */
+  | { signal: 'spread'; of: 'embeddings' }
+  /**
+   * [N] greatest cosine of each row to a row preferred to it (`keep`: farther from the centroid, or nearer) in its k-means cell, NaN where there is
+   * none; with it come `near_to` [N], that row, `cell` [N] and `centroid_similarity` [N].
+   */
+  | { signal: 'redundancy'; of: 'embeddings'; cells: 'auto' | number; keep: 'hard' | 'easy' }
   /** [N] log importance weight of each row: its hashed n-grams' counts times log(p target / p pool). */
   | { signal: 'importance' }
 

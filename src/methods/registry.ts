@@ -4,13 +4,27 @@ import { WinnowError } from '../errors.ts'
 import { allDomains } from './all-domains.ts'
 import { dapt } from './dapt.ts'
 import { dsir } from './dsir.ts'
+import { facilityLocation } from './facility-location.ts'
 import { gotD } from './got-d.ts'
+import { kCenter } from './k-center.ts'
 import type { Method } from './method.ts'
 import { random } from './random.ts'
 import { s2l } from './s2l.ts'
+import { semdedup } from './semdedup.ts'
 import { taptKnn } from './tapt-knn.ts'
 
-export const methods: readonly Method[] = [s2l, gotD, dsir, taptKnn, dapt, allDomains, random]
+export const methods: readonly Method[] = [
+  s2l,
+  gotD,
+  dsir,
+  taptKnn,
+  dapt,
+  allDomains,
+  facilityLocation,
+  kCenter,
+  semdedup,
+  random,
+]
 
 /**
  * The method of this name.

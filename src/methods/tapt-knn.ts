@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
 import { underFilled } from './budget.ts'
 import { defineMethod } from './method.ts'
-import { countTokens, takeInOrder, usableRows } from './ordered.ts'
+import { countTokens, orderedRows, takeInOrder } from './ordered.ts'
 
 /**
  * Curated task-adaptive pretraining (Gururangan et al., ACL 2020), METHODS 3: in each round every target row, in order, takes its most
@@ -32,9 +32,7 @@ export const taptKnn = defineMethod({
   select: (input) => {
     const { rows, budget, signals } = input
     const order = requireSignal(signals, 'order', rows).data as Int32Array
-    const ordered = usableRows(input).filter((row) => order[row] >= 0)
-    ordered.sort((a, b) => order[a] - order[b])
-    const selected = takeInOrder(ordered, input)
+    const selected = takeInOrder(orderedRows(input, order), input)
     return {
       selected,
       columns: {

@@ -14,6 +14,7 @@ import { weighRows } from './importance.ts'
 import { importVectors } from './imported-embeddings.ts'
 import { orderByNeighbours } from './neighbours.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { OverNeed } from './over-pool.ts'
 import type { Pool } from './pool.ts'
 import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
 import type { Target } from './target.ts'
@@ -28,12 +29,17 @@ export interface TowardTarget {
   transport?: TransportFacts
 }
 
-type TowardNeed = Exclude<SignalNeed, { signal: 'tokens' | 'source' | 'trajectories' | 'clusters' }>
+type TowardNeed = Exclude<
+  SignalNeed,
+  OverNeed | { signal: 'tokens' | 'source' | 'trajectories' | 'clusters' | 'embeddings' }
+>
+/** Of those of the pool alone, over-pool.ts takes care. */
+type EmbeddingNeed = Extract<SignalNeed, { signal: 'embeddings' }>
 
 /** Computes one signal into `computed`, from those that were computed before. */
 export async function computeTowardTarget(
   context: Context<ResolvedOptions>,
-  need: TowardNeed,
+  need: TowardNeed | EmbeddingNeed,
   computed: ComputedSignals,
   { dataset, pool, tokens, perRow, pretrained, encoder, target: maybeTarget, budget }: SignalSources,
 ): Promise<void> {

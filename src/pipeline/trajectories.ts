@@ -32,8 +32,8 @@ export interface Trajectories {
   signal: Signal
   hash: string
   facts: TrajectoryFacts
-  /** The weights at the last checkpoint, a file of the run. */
-  model: string
+  /** The weights at each checkpoint, files of the run; of a pretrained proxy only the last is kept. */
+  models: string[]
   /** Where the proxy was trained from scratch. */
   bigramNll?: number
 }
@@ -165,8 +165,13 @@ export async function recordPool(
     columnNames: facts.steps.map((step) => `step ${step}`),
     provenance: { proxy: proxy.name, seed: options.seed },
   })
-  const { model } = checkpointFiles(result.key, facts.steps.at(-1) as number)
-  return { signal, hash: result.hash, facts, model, bigramNll: bigram }
+  return {
+    signal,
+    hash: result.hash,
+    facts,
+    models: facts.steps.map((step) => checkpointFiles(result.key, step).model),
+    bigramNll: bigram,
+  }
 }
 
 export const smallerParts = (tokens: number) => ({
