@@ -22,7 +22,7 @@ const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
 const core = [
-  ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'importance'],
+  ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'submodular', 'importance'],
   ...['methods', 'signals', 'random', 'webassembly'],
 ]
 
@@ -35,6 +35,7 @@ const arrows: Record<string, string[]> = {
   clustering: ['random', 'similarity', 'webassembly'],
   similarity: ['random', 'webassembly'],
   transport: ['random', 'similarity', 'webassembly'],
+  submodular: ['random', 'similarity', 'webassembly'],
   importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
@@ -60,6 +61,7 @@ const arrows: Record<string, string[]> = {
     'clustering',
     'similarity',
     'transport',
+    'submodular',
     'importance',
     'embedding',
     'parallel',

@@ -49,6 +49,10 @@ const LABELS: Record<Step, string> = {
   distinct: 'near duplicates',
   neighbours: 'neighbours',
   importance: 'weigh n-grams',
+  cells: 'cells of vectors',
+  coverage: 'cover the pool',
+  spread: 'spread picks',
+  redundancy: 'find likenesses',
   near: 'compare picks',
   select: 'select',
   write: 'write records',
@@ -58,7 +62,7 @@ const LABELS: Record<Step, string> = {
   save: 'save',
   plan: 'write plan',
   picks: 'pick',
-  cells: 'train targets',
+  targets: 'train targets',
 }
 /** `tokenise`; `pick: tokenise` in a run of several sections. */
 function labelOf(stage: StageName): string {

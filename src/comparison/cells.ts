@@ -64,7 +64,7 @@ export async function runCells(context: Context<ResolvedCompareOptions>, options
   await using trainer = trainerOf(context, target)
   const work = plans.map((plan) => workOf(target, plan))
   const all = work.reduce((total, tokens) => total + tokens, 0)
-  context.emit({ kind: 'stage-start', stage: 'cells', resumedParts: 0 })
+  context.emit({ kind: 'stage-start', stage: 'targets', resumedParts: 0 })
   const cells: Cell[] = []
   let [passed, computed, kept] = [0, 0, 0]
   for (const [i, plan] of plans.entries()) {
@@ -75,7 +75,7 @@ export async function runCells(context: Context<ResolvedCompareOptions>, options
       onProgress: (fraction, detail, loss) =>
         context.emit({
           kind: 'stage-progress',
-          stage: 'cells',
+          stage: 'targets',
           progress: {
             fraction: (passed + fraction * work[i]) / all,
             detail: `${i + 1} of ${plans.length}: ${name}: ${detail}`,
@@ -91,9 +91,9 @@ export async function runCells(context: Context<ResolvedCompareOptions>, options
     cells.push(cell)
   }
   const seconds = (performance.now() - started) / 1000
-  context.stages.push({ name: 'cells', seconds, cached: kept === plans.length })
+  context.stages.push({ name: 'targets', seconds, cached: kept === plans.length })
   const summary = `${plans.length.toLocaleString('en')} targets${kept > 0 ? `, ${kept.toLocaleString('en')} of them kept from before` : ''}`
-  context.emit({ kind: 'stage-end', stage: 'cells', cached: kept === plans.length, seconds, summary })
+  context.emit({ kind: 'stage-end', stage: 'targets', cached: kept === plans.length, seconds, summary })
   return cells
 }
 
@@ -172,7 +172,7 @@ async function runCell(
       const outputs: OutputRecord[] = []
       for (const [i, test] of tests.entries()) {
         onProgress(0.95, `scoring ${test.name}`)
-        const nll = await scoreRows(trainer.scorer, test.tokens.store, {
+        const { nll } = await scoreRows(trainer.scorer, test.tokens.store, {
           rows: test.rows,
           maxLength: target.maxLength,
           tokensPerBatch: scoringTokens(proxy.recipe),

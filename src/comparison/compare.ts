@@ -9,7 +9,7 @@ import { countParameters } from '../models/parameters.ts'
 import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
 import { maybeEncoder } from '../pipeline/embedder.ts'
 import { checkVectorFiles } from '../pipeline/imported-embeddings.ts'
-import { findLosses } from '../pipeline/loss-files.ts'
+import { findScores } from '../pipeline/loss-files.ts'
 import type { ResolvedOptions } from '../pipeline/options.ts'
 import { type Pool, readPool, tokenisePool } from '../pipeline/pool.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
@@ -61,8 +61,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
   const dataset = await openDataset(resolved.pool, resolved)
   const testData = await openTests(resolved)
   const targetData = resolved.target.length === 0 ? undefined : await openTarget(resolved)
-  const { trajectories: lossesAt } = asked.signals ?? {}
-  const losses = lossesAt === undefined ? undefined : await findLosses(lossesAt)
+  const scores = await findScores(asked.signals ?? {})
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
   const opened = await openTargetModel(options.targetModel, { onEvent, signal })
@@ -83,7 +82,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     leaveOut(context, pool)
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const perRow = tokenSignal(tokens, options.maxLength)
-    const source = { dataset, pool, tokens, perRow, losses, pretrained, encoder, target, asked }
+    const source = { dataset, pool, tokens, perRow, scores, pretrained, encoder, target, asked }
     const picked = await pickAll(context, source)
     const mostRows = Math.max(
       ...picked.picks.filter(({ seed }) => seed === options.seeds[0]).map(({ selected }) => selected.length),
@@ -175,7 +174,7 @@ function announce(context: Context<ResolvedCompareOptions>, asked: CompareOption
   })
   const last = ['select', 'near', 'write', 'report']
   const signals = [...new Set(stages)].filter((stage) => !last.includes(stage))
-  context.emit({ kind: 'plan', stages: [...signals, 'picks', 'cells', 'report'] })
+  context.emit({ kind: 'plan', stages: [...signals, 'picks', 'targets', 'report'] })
 }
 
 interface Described {

@@ -5,7 +5,7 @@ import type { SelectionCost } from '../evaluation/comparison.ts'
 import { type ResolvedBudget, resolveBudget } from '../methods/budget.ts'
 import { type Context, notify, type StageTime } from '../pipeline/context.ts'
 import type { OnEvent } from '../pipeline/events.ts'
-import type { ResolvedOptions } from '../pipeline/options.ts'
+import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
@@ -49,6 +49,7 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
   const used: { label: string; stages: StageTime[]; own: number }[] = []
   const picks: Pick[] = []
   const deterministic = new Set<string>()
+  const recorded = mostCheckpoints(options)
   for (const entry of options.entries) {
     const stages: StageTime[] = []
     let own = 0
@@ -60,8 +61,9 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
         options: entryOptions(options, source.asked, entry, options.budgets[b]),
         emit,
         stages: [],
+        recorded,
       }
-      const needs = entry.method.needs(entry.options, budget.unit)
+      const needs = needsOf(mine.options)
       if (computed === undefined || needs.some(({ signal }) => signal === 'potential')) {
         checkNeeds(mine, needs, pool)
         computed = await computeSignals(mine, needs, { ...source, budget })
@@ -83,6 +85,16 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
   }
   await keepPicks(context, picks)
   return { picks, budgets, costs: costsOf(used), deterministic }
+}
+
+/** Checkpoints that the methods ask the proxy's training for, at most. */
+function mostCheckpoints({ entries, proxy, budgets }: ResolvedCompareOptions): number | undefined {
+  const asked = entries.flatMap(({ method, options }) =>
+    needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).flatMap((need) =>
+      'checkpoints' in need ? [need.checkpoints] : [],
+    ),
+  )
+  return asked.length === 0 ? undefined : Math.max(...asked)
 }
 
 const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows : budget.tokens)

@@ -42,9 +42,16 @@ export type SignalNeed =
   | { signal: 'tokens' }
   /**
    * Vectors [N, d] of the rows and [m, d] of the target's, in files: methods are given what is computed from them, never the vectors.
-   * `normalise`: to unit length. `embedding`: the only one that will do; default: what `--embedding` says.
+   * `normalise`: to unit length. `embedding`: the only one that will do; default: what `--embedding` says. `only: 'pool'`: those of the pool alone,
+   * and no target is read. `checkpoint`: of the proxy, where its hidden states are the embedding; default the last.
    */
-  | { signal: 'embeddings'; normalise: boolean; embedding?: 'proxy' }
+  | {
+      signal: 'embeddings'
+      normalise: boolean
+      embedding?: 'proxy'
+      only?: 'pool'
+      checkpoint?: Checkpoint
+    }
   /** [N] the first row of the pool with the same text (a row itself where it is the first). */
   | { signal: 'copies' }
   /** [N] transport cost between each row's source (the whole pool where rows name none) and the target, from at most `sample` rows of it. */
@@ -59,6 +66,18 @@ export type SignalNeed =
   | { signal: 'distinct'; of: 'embeddings'; by: 'potential'; descending: boolean; threshold: number; collapse: boolean }
   /** [N] place of each row in the order in which target rows take their nearest neighbours round by round; -1 beyond the budget. */
   | { signal: 'order'; of: 'embeddings' }
+  /**
+   * [N] place of each row in the greedy order of facility location, -1 for rows that are not in it; with it comes `gain` [N]. All pairs count in
+   * pools that allow it, else each row's nearest `neighbours`.
+   */
+  | { signal: 'coverage'; of: 'embeddings'; neighbours: number }
+  /** [N] place of each row in the farthest-first order, -1 for rows beyond the budget; with it comes `spread_distance` [N]. */
+  | { signal: 'spread'; of: 'embeddings' }
+  /**
+   * [N] greatest cosine of each row to a row preferred to it (`keep`: farther from the centroid, or nearer) in its k-means cell, NaN where there is
+   * none; with it come `near_to` [N], that row, `cell` [N] and `centroid_similarity` [N].
+   */
+  | { signal: 'redundancy'; of: 'embeddings'; cells: 'auto' | number; keep: 'hard' | 'easy' }
   /** [N] log importance weight of each row: its hashed n-grams' counts times log(p target / p pool). */
   | { signal: 'importance' }
 

@@ -2,7 +2,8 @@
 
 import { requireSignal } from '../signals/signal.ts'
 import { drawTokens } from './allocation.ts'
-import type { SelectionInput } from './method.ts'
+import { underFilled } from './budget.ts'
+import type { Notice, SelectionInput } from './method.ts'
 
 /**
  * The first rows of `ordered` (best first, distinct) that the budget has room for, ascending. A budget in rows takes a prefix; one in tokens
@@ -17,6 +18,31 @@ export function takeInOrder(
       ? ordered.slice(0, budget.rows)
       : drawTokens([ordered], requireSignal(signals, 'tokens', rows).data, budget.tokens)
   return selected.sort()
+}
+
+/** Rows that may be picked, by their places [N] in an order; -1 for those that have none. */
+export function orderedRows(
+  input: Pick<SelectionInput<unknown>, 'rows' | 'signals'>,
+  places: ArrayLike<number>,
+): Uint32Array {
+  return usableRows(input)
+    .filter((row) => places[row] >= 0)
+    .sort((a, b) => places[a] - places[b])
+}
+
+/** Where a budget in rows is not filled: how many rows have no place (-1) in the order, and why that may be. */
+export function unreached(
+  { budget }: Pick<SelectionInput<unknown>, 'budget'>,
+  selected: Uint32Array,
+  places: Int32Array,
+  ...reasons: (string | undefined)[]
+): Notice[] {
+  const without = places.reduce((total, place) => total + Number(place < 0), 0)
+  const why = ['without a vector or tokens', ...reasons].filter((reason) => reason !== undefined).join(' ')
+  return underFilled(budget, selected.length).map((notice) => ({
+    ...notice,
+    message: `${notice.message}${without === 0 ? '' : `: ${without.toLocaleString('en')} rows are ${why}`}`,
+  }))
 }
 
 /** `{ tokens }` of the selected rows where the signal is there, else nothing: to be spread into a selection. */

@@ -5,9 +5,11 @@ import { allDomains } from './all-domains.ts'
 import { confidenceCurriculum } from './confidence-curriculum.ts'
 import { dapt } from './dapt.ts'
 import { dsir } from './dsir.ts'
+import { facilityLocation } from './facility-location.ts'
 import { gotD } from './got-d.ts'
 import { highLearnability } from './high-learnability.ts'
 import { ifd } from './ifd.ts'
+import { kCenter } from './k-center.ts'
 import { leastConfidence } from './least-confidence.ts'
 import { longest } from './longest.ts'
 import type { Method } from './method.ts'
@@ -16,11 +18,13 @@ import { random } from './random.ts'
 import { randomBalanced } from './random-balanced.ts'
 import { rds } from './rds.ts'
 import { s2l } from './s2l.ts'
+import { semdedup } from './semdedup.ts'
 import { taptKnn } from './tapt-knn.ts'
 
 export const methods: readonly Method[] = [
   ...[s2l, gotD, dsir, taptKnn, rds, dapt],
   ...[leastConfidence, middlePerplexity, highLearnability, ifd, confidenceCurriculum, longest],
+  ...[facilityLocation, kCenter, semdedup],
   ...[allDomains, randomBalanced, random],
 ]
 

@@ -5,6 +5,7 @@ import type { Dataset } from '../dataset/dataset.ts'
 import type { Embedder } from '../embedding/embedder.ts'
 import type { Encoder, EncoderOptions } from '../embedding/encoder.ts'
 import { fitNgrams, ngramEmbedder, readNgramModel } from '../embedding/ngrams.ts'
+import type { Checkpoint } from '../methods/checkpoint.ts'
 import type { Json } from '../runs/hash.ts'
 import { type Context, notify, perform } from './context.ts'
 import type { RowEmbedder } from './embeddings.ts'
@@ -27,16 +28,18 @@ interface EmbedderOf {
   pretrained?: Pretrained
   /** Where the options name one. */
   encoder?: OpenedEmbedder
+  /** Of the proxy, where its hidden states are the embedding. Default: the last. */
+  checkpoint?: Checkpoint
 }
 
 /** The n-gram model of the pool, the hidden states of the proxy, or the encoder that the options name. */
 export async function openEmbedder(
   context: Context<ResolvedOptions>,
-  { dataset, pool, tokens, pretrained, encoder }: EmbedderOf,
+  { dataset, pool, tokens, pretrained, encoder, checkpoint }: EmbedderOf,
 ): Promise<OpenedEmbedder> {
   const { embedding, normaliseLength } = context.options
   if (encoder !== undefined) return encoder
-  if (embedding === 'proxy') return openProxyEmbedder(context, tokens, pretrained)
+  if (embedding === 'proxy') return openProxyEmbedder(context, tokens, pretrained, checkpoint)
   return ofTexts(await fitPool(context, dataset, pool), NGRAM_SHARD, normaliseLength)
 }
 

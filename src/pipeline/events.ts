@@ -29,6 +29,10 @@ export type Step =
   | 'distinct'
   | 'neighbours'
   | 'importance'
+  | 'cells'
+  | 'coverage'
+  | 'spread'
+  | 'redundancy'
   | 'select'
   | 'near'
   | 'write'
@@ -38,7 +42,7 @@ export type Step =
   | 'save'
   | 'plan'
   | 'picks'
-  | 'cells'
+  | 'targets'
 
 /** A step, or a step of one section: `tokens`, `pick-tokens`. */
 export type StageName = Step | `${Section}-${Step}`

@@ -66,6 +66,7 @@ export function checkImports(
   method: string,
   needs: readonly SignalNeed[],
 ): void {
+  const ofPool = needs.some((need) => need.signal === 'embeddings' && need.only === 'pool')
   for (const [name, file] of Object.entries(signals)) {
     if (!Object.hasOwn(IMPORTABLE, name))
       throw new WinnowError('usage', {
@@ -77,7 +78,8 @@ export function checkImports(
           .map(([known, holds]) => `${known} (${holds})`)
           .join(', '),
       })
-    if (!needs.some(({ signal }) => signal === (NEED[name] ?? name)))
+    const isRead = needs.some(({ signal }) => signal === (NEED[name] ?? name))
+    if (!isRead || (ofPool && name === 'target-embeddings'))
       throw new WinnowError('usage', {
         code: 'unneeded-signal',
         message: `the method ${method} does not read ${name}`,
@@ -98,7 +100,7 @@ export function checkImports(
       expected: `${scores.map((name) => `${name}=<file>`).join(' and ')}, or none of them`,
     })
   const vectors = ['embeddings', 'target-embeddings'].filter((name) => Object.hasOwn(signals, name))
-  if (vectors.length === 1)
+  if (vectors.length === 1 && !ofPool)
     throw new WinnowError('usage', {
       code: 'half-imported',
       message: 'vectors of the pool and of the target must come from one model',

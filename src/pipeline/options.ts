@@ -4,6 +4,7 @@ import { type Budget, parseBudget } from '../methods/budget.ts'
 import type { Method, SignalNeed } from '../methods/method.ts'
 import { parseOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
+import { isNano } from '../models/nano.ts'
 import type { Json } from '../runs/hash.ts'
 import { checkImports, checkProxy } from './importable.ts'
 import {
@@ -90,7 +91,7 @@ export const needsOf = ({
   budget,
   proxy,
 }: Pick<ResolvedOptions, 'method' | 'methodOptions' | 'budget' | 'proxy'>): SignalNeed[] =>
-  method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows', { pretrained: proxy !== 'nano' })
+  method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows', { pretrained: !isNano(proxy) })
 
 /** The options as a manifest keeps them; `select --config` reads them back. */
 export function optionsAsConfig(options: ResolvedOptions): Record<string, Json> {

@@ -1,6 +1,8 @@
 /** The proxy's hidden states as the embedding of a run: of a pretrained model as it is, or of nano after it was trained on the pool. */
 
 import { type HiddenStates, openHiddenStates } from '../embedding/hidden-states.ts'
+import { WinnowError } from '../errors.ts'
+import { type Checkpoint, checkpointColumn } from '../methods/checkpoint.ts'
 import type { LanguageModel } from '../models/model.ts'
 import type { Json } from '../runs/hash.ts'
 import type { TokenRows } from '../training/rows.ts'
@@ -17,19 +19,22 @@ import { recordPool } from './trajectories.ts'
 const SHARD_ROWS = 4096
 
 /**
- * Opens the model; nano is trained first, by the stage that records S2L's trajectories, of which only the last checkpoint is read. A record is
+ * Opens the model; nano is trained first, by the stage that records S2L's trajectories, of which one checkpoint is read, the last unless
+ * another is asked for. A record is
  * embedded as training would read it: by the model's own tokenizer and chat template, cut to the longest length.
  */
 export async function openProxyEmbedder(
   context: Context<ResolvedOptions>,
   tokens: Tokens,
   pretrained: Pretrained | undefined,
+  checkpoint: Checkpoint = 'late',
 ): Promise<OpenedEmbedder> {
   const { options, device, run } = context
   const { tokenizer } = tokens
+  if (pretrained && checkpoint !== 'late') throw noCheckpoints(options.proxy, checkpoint)
   const { model, identity } = pretrained
     ? { model: pretrained.model, identity: pretrained.hash }
-    : await trainedNano(context, tokens)
+    : await trainedNano(context, tokens, checkpoint)
   // Weights are read when the first shard is embedded: of a finished stage they are not needed.
   let opened: HiddenStates | undefined
   const open = async (): Promise<HiddenStates> => {
@@ -44,6 +49,7 @@ export async function openProxyEmbedder(
     dimensions: model.hiddenSize,
     identity: {
       proxy: typeof identity === 'string' ? identity : identity.hash,
+      ...(checkpoint !== 'late' && { checkpoint }),
       ...{ pooling: 'weighted-mean', maxLength: options.maxLength, device: device.name, precision: options.precision },
       onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
     } as Json,
@@ -57,11 +63,36 @@ export async function openProxyEmbedder(
   }
 }
 
-/** nano as it stands at the end of its training on the pool. */
-async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens) {
+/** Checkpoints that are recorded where another than the last is asked for: as many as s2l records, so that a run has them once. */
+const CHECKPOINTS = 12
+
+const noCheckpoints = (proxy: string, checkpoint: Checkpoint): WinnowError =>
+  new WinnowError('usage', {
+    code: 'no-checkpoints',
+    message: 'a pretrained proxy embeds as it is and has no earlier checkpoints',
+    path: '--checkpoint',
+    found: `${checkpoint}, with --proxy ${proxy}`,
+    expected: 'late',
+    hint: 'Leave out --checkpoint, or use --proxy nano, whose checkpoints are all kept.',
+  })
+
+/** nano as it stands at a checkpoint of its training on the pool. */
+async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens, checkpoint: Checkpoint) {
   const { store, tokenizer } = tokens
-  const { hash, models } = await recordPool(context, tokens, 1)
-  const [file] = models
+  const { hash, models } = await recordPool(
+    context,
+    tokens,
+    context.recorded ?? (checkpoint === 'late' ? 1 : CHECKPOINTS),
+  )
+  if (typeof checkpoint === 'number' && checkpoint > models.length)
+    throw new WinnowError('usage', {
+      code: 'no-such-checkpoint',
+      message: 'the proxy has no checkpoint of this number',
+      path: '--checkpoint',
+      found: String(checkpoint),
+      expected: `1 to ${models.length}, early or late`,
+    })
+  const file = models[checkpointColumn(checkpoint, models.length)]
   const { model } = proxyFor({ rows: store, vocabularySize: tokenizer.vocabularySize, options: context.options })
   return { model: model as LanguageModel, identity: { hash, file } }
 }

@@ -16,6 +16,7 @@ import type { OpenedEmbedder } from './embedder.ts'
 import type { Imported } from './imported.ts'
 import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
+import { computeOverPool, embedPoolAlone, type OverPool } from './over-pool.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
 import { checkCheckpoint, computeProxySignal, isProxyNeed } from './proxy-signals.ts'
@@ -34,6 +35,8 @@ export interface ComputedSignals {
   poolTokens: number
   /** Where the method picks toward a target. */
   toward?: TowardTarget
+  /** Where it reads vectors of the pool and no target. */
+  over?: OverPool
 }
 
 /** What signals are computed from. */
@@ -128,6 +131,15 @@ export async function computeSignals(
       case 'clusters':
         computed.signals.clusters = await clusterPool(context, need, computed)
         computed.hashes.clusters = (computed.signals.clusters.provenance.hash as string) ?? ''
+        break
+      case 'coverage':
+      case 'spread':
+      case 'redundancy':
+        await computeOverPool(context, need, computed, sources)
+        break
+      case 'embeddings':
+        if (need.only === 'pool') await embedPoolAlone(context, need, computed, sources)
+        else await computeTowardTarget(context, need, computed, sources)
         break
       default:
         await computeTowardTarget(context, need, computed, sources)

@@ -49,12 +49,14 @@ export function plannedStages(needs: readonly SignalNeed[], facts: StageFacts): 
       case 'embeddings': {
         const nano: StageName[] = pretrained ? [] : ['bigram', 'trajectories']
         const model: StageName[] = embedding === 'ngrams' ? ['ngrams'] : embedding === 'proxy' ? nano : []
-        return [...model, 'embeddings', 'target-embeddings']
+        return [...model, 'embeddings', ...(need.only === 'pool' ? [] : (['target-embeddings'] as const))]
       }
       case 'distance':
         return ['domains']
       case 'potential':
         return ['transport', 'scores']
+      case 'redundancy':
+        return ['cells', 'redundancy']
       case 'order':
         return ['neighbours']
       default:

@@ -33,11 +33,8 @@ export interface ResolvedTargetOptions extends TargetOptions {
   target: string[]
 }
 
-/** Signals that are computed from a target. */
-const OF_TARGET = ['embeddings', 'importance']
-
 export const readsTarget = (needs: readonly SignalNeed[]): boolean =>
-  needs.some(({ signal }) => OF_TARGET.includes(signal))
+  needs.some((need) => need.signal === 'importance' || (need.signal === 'embeddings' && need.only !== 'pool'))
 /** The one embedding that a method asks for. */
 const onlyEmbedding = (needs: readonly SignalNeed[]): string | undefined =>
   needs.find((need) => need.signal === 'embeddings')?.embedding
@@ -55,8 +52,9 @@ export function resolveTargetOptions(
   needs: readonly SignalNeed[],
 ): ResolvedTargetOptions {
   const { target = [], targetFields, targetTemplate, pooling, embeddingTokens, embeddingPrefix } = options
-  if (!readsTarget(needs)) return { target: [] }
-  if (target.length === 0)
+  const ofTarget = readsTarget(needs)
+  if (!ofTarget && !readsEmbeddings(needs)) return { target: [] }
+  if (ofTarget && target.length === 0)
     throw new WinnowError('usage', {
       code: 'no-target',
       message: `the method ${method} picks toward a target, and none was given`,
@@ -64,7 +62,7 @@ export function resolveTargetOptions(
       expected: 'a file with some of what the model is to be good at',
       hint: `For example: winnow select pool.jsonl --method ${method} --target task.jsonl --budget 5000.`,
     })
-  const reading = { target, targetFields, targetTemplate }
+  const reading = ofTarget ? { target, targetFields, targetTemplate } : { target: [] }
   if (!readsEmbeddings(needs)) return reading
   if (pooling !== undefined && !POOLINGS.includes(pooling))
     throw new WinnowError('usage', {

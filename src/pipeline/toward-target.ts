@@ -14,6 +14,7 @@ import { weighRows } from './importance.ts'
 import { importVectors } from './imported-embeddings.ts'
 import { orderByNeighbours } from './neighbours.ts'
 import type { ResolvedOptions } from './options.ts'
+import type { OverNeed } from './over-pool.ts'
 import type { Pool } from './pool.ts'
 import type { ProxyNeed } from './proxy-signals.ts'
 import type { ComputedSignals, SignalSources, TokenSignal } from './signals.ts'
@@ -29,12 +30,17 @@ export interface TowardTarget {
   transport?: TransportFacts
 }
 
-type TowardNeed = Exclude<SignalNeed, ProxyNeed | { signal: 'tokens' | 'source' | 'clusters' }>
+type TowardNeed = Exclude<
+  SignalNeed,
+  ProxyNeed | OverNeed | { signal: 'tokens' | 'source' | 'clusters' | 'embeddings' }
+>
+/** Of those of the pool alone, over-pool.ts takes care. */
+type EmbeddingNeed = Extract<SignalNeed, { signal: 'embeddings' }>
 
 /** Computes one signal into `computed`, from those that were computed before. */
 export async function computeTowardTarget(
   context: Context<ResolvedOptions>,
-  need: TowardNeed,
+  need: TowardNeed | EmbeddingNeed,
   computed: ComputedSignals,
   { dataset, pool, tokens, perRow, pretrained, encoder, target: maybeTarget, budget }: SignalSources,
 ): Promise<void> {

@@ -125,6 +125,19 @@ export const i32x4 = {
   shrU: binary(simd(0xad)),
   add: binary(simd(0xae)),
   sub: binary(simd(0xb1)),
+  lane0: unary([...simd(0x1b), 0]),
+  /** Signed. */
+  ge: binary(simd(0x3f)),
+  max: binary(simd(0xb8)),
+  /** Of eight pairs of int16, the sums of neighbouring products: four int32. */
+  dotI16x8: binary(simd(0xba)),
+}
+
+export const i64x2 = {
+  /** Of four unsigned int32 the lower two, or the upper two. */
+  extendLowU: unary(simd(0xc9)),
+  extendHighU: unary(simd(0xca)),
+  add: binary(simd(0xce)),
 }
 
 export const f32x4 = {
