@@ -6,8 +6,9 @@ import { checkReportData, type ReportData } from './data.ts'
 import { domainSection } from './domains.ts'
 import { exampleSection } from './examples.ts'
 import { headline, warningBox, warnings } from './headline.ts'
-import { html, trustedMarkup } from './html.ts'
+import { html } from './html.ts'
 import { lengthSection } from './lengths.ts'
+import { page } from './page.ts'
 import { quarantineSection } from './quarantine.ts'
 import { runSection } from './run.ts'
 import { scoreSection } from './scores.ts'
@@ -27,21 +28,10 @@ import { trajectorySection } from './trajectories.ts'
 export function buildReport(data: ReportData): string {
   checkReportData(data)
   const summary = summarise(data)
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="winnow">
-<title>${data.title} · winnow report</title>
-<link rel="icon" href="data:,">
-<style>${trustedMarkup(STYLESHEET)}${(data.target || data.scores) && trustedMarkup(TARGET_STYLES)}</style>
-</head>
-<body>
-<main>
-${headline(data, summary)}
+  return page({
+    title: `${data.title} · winnow report`,
+    styles: data.target || data.scores ? STYLESHEET + TARGET_STYLES : STYLESHEET,
+    body: html`${headline(data, summary)}
 ${warningBox(warnings(data))}
 ${trajectorySection(data, summary)}
 ${clusterSection(summary)}
@@ -51,10 +41,6 @@ ${exampleSection(data, summary)}
 ${quarantineSection(data, summary)}
 ${runSection(data, summary)}
 <footer>Made by winnow from the run’s own files. The page holds no script and asks for nothing from the network. It does hold
-texts of the pool${data.target && ' and of the target'}, in the examples${summary.shown.panels.length > 0 && ' and under the trajectories'}: think of that before you share it.</footer>
-</main>
-</body>
-</html>
-`
-  return page.markup
+texts of the pool${data.target && ' and of the target'}, in the examples${summary.shown.panels.length > 0 && ' and under the trajectories'}: think of that before you share it.</footer>`,
+  })
 }

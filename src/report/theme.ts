@@ -104,3 +104,18 @@ export const TARGET_STYLES = `
   border-left: 1px solid var(--line); overflow-wrap: anywhere; }
 .examples h3:not(:first-child) { margin-top: 1.75rem; }
 `
+
+/** What pages of comparisons add. */
+export const COMPARISON_STYLES = `
+.findings { margin: .75rem 0 0; padding-left: 1.2rem; max-width: 78ch; }
+.findings li { margin-bottom: .4rem; }
+.results td { white-space: nowrap; padding-right: 1.4rem; }
+.results tbody th { position: sticky; left: 0; background: var(--surface); min-width: 7rem; max-width: 14rem; overflow-wrap: anywhere; }
+.results .difference { display: block; color: var(--muted); }
+.results .better .difference { color: var(--picked); }
+.results .worse .difference { color: var(--ink); }
+.results .reference th, .results .reference td { border-top-style: dashed; }
+.results td small { display: block; color: var(--muted); }
+h3 + figure { margin-top: .25rem; }
+@media (max-width: 640px) { .results tbody th { max-width: 8.5rem; } }
+`
