@@ -19,7 +19,7 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'score', 'train', 'warmup', 'explain', 'methods', 'doctor']
+const commands = ['select', 'score', 'train', 'warmup', 'analyse', 'explain', 'methods', 'doctor']
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -45,6 +45,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
   await addScore(program, words)
   await addTrain(program, words)
   await addWarmup(program, words)
+  await addAnalyse(program, words)
   addExplain(program)
   addMethods(program)
   addDoctor(program, (ending) => {
@@ -93,4 +94,11 @@ async function addTrain(program: Command, words: readonly string[]): Promise<voi
 async function addWarmup(program: Command, words: readonly string[]): Promise<void> {
   const command = program.command('warmup').summary('fine-tune a model on a pick, then on a task')
   if (words.includes('warmup')) (await import('./warmup.ts')).defineWarmup(command)
+}
+
+/** Adds `analyse`, whose options are defined where it is asked for. */
+async function addAnalyse(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('analyse').summary('what the clusters, topics and gradients of a selection say')
+  if (words.includes('analyse')) (await import('./analyse.ts')).defineAnalyse(command)
+  else command.argument('[run]')
 }

@@ -55,6 +55,8 @@ const LABELS: Record<Step, string> = {
   train: 'train',
   save: 'save',
   plan: 'write plan',
+  gradients: 'gradients',
+  analysis: 'analyse',
 }
 /** `tokenise`; `pick: tokenise` in a run of two sections. */
 function labelOf(stage: StageName): string {

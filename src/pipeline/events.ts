@@ -34,6 +34,8 @@ export type Step =
   | 'train'
   | 'save'
   | 'plan'
+  | 'gradients'
+  | 'analysis'
 
 /** A step, or a step of one section: `tokens`, `pick-tokens`. */
 export type StageName = Step | `${Section}-${Step}`
