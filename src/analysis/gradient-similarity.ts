@@ -98,12 +98,14 @@ export interface SimilarityOptions {
  * Examples without a gradient (a zero or a number that is none on the diagonal) are left out. `undefined` where there is no pair of either kind.
  * Deterministic in input and seed. O((permutations + resamples) n^2).
  *
- * Source of the claim: Yang et al., NeurIPS 2024 (S2L), section 4; the tests are ours.
+ * Source of the claim: Yang et al., NeurIPS 2024 (S2L); the tests are ours.
  */
 export function gradientSimilarity(options: SimilarityOptions): SimilarityTest | undefined {
   const { gram, groups, strata, permutations = 1000, resamples = 1000, seed } = options
   const size = groups.length
-  const kept = Array.from({ length: size }, (_, i) => i).filter((i) => gram[i * size + i] > 0)
+  const kept = Array.from({ length: size }, (_, i) => i).filter(
+    (i) => gram[i * size + i] > 0 && gram[i * size + i] < Infinity,
+  )
   const cosine = cosines(gram, size, kept)
   const n = kept.length
   const stratum = kept.map((i) => strata?.[i] ?? 0)

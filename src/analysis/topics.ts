@@ -50,7 +50,7 @@ export interface TopicInput {
  *
  * Clusters without rows are left out. Deterministic in input and seed. O(draws N).
  *
- * Source of the measure: Yang et al., NeurIPS 2024 (S2L), section 5, "top-1 topic"; the comparison with chance is ours.
+ * Source of the measure: the top-1 topic of Yang et al., NeurIPS 2024 (S2L); the comparison with chance is ours.
  */
 export function topicsOfClusters(input: TopicInput): TopicsOfClusters {
   const { assignment, none, topics, topicCount, draws = 200, seed } = input
