@@ -23,7 +23,7 @@ const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
 const core = [
   ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'submodular', 'importance'],
-  ...['methods', 'signals', 'random', 'webassembly'],
+  ...['methods', 'signals', 'random', 'webassembly', 'analysis'],
 ]
 
 /** Each room and the rooms it may use at run time. */
@@ -42,12 +42,13 @@ const arrows: Record<string, string[]> = {
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering', 'transport'],
+  analysis: ['random', 'transport'],
   parallel: [],
   runs: [],
   dataset: ['runs'],
   hub: ['models', 'runs'],
   tokenizer: ['dataset'],
-  report: ['random', 'methods', 'signals'],
+  report: ['random', 'methods', 'signals', 'analysis'],
   pipeline: [
     'dataset',
     'hub',
@@ -68,6 +69,7 @@ const arrows: Record<string, string[]> = {
     'evaluation',
     'report',
     'random',
+    'analysis',
   ],
   comparison: ['dataset', 'evaluation', 'methods', 'models', 'pipeline', 'report', 'runs', 'signals', 'training'],
   cli: ['comparison', 'evaluation', 'pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],

@@ -63,6 +63,8 @@ const LABELS: Record<Step, string> = {
   plan: 'write plan',
   picks: 'pick',
   targets: 'train targets',
+  gradients: 'gradients',
+  analysis: 'analyse',
 }
 /** `tokenise`; `pick: tokenise` in a run of several sections. */
 function labelOf(stage: StageName): string {

@@ -43,6 +43,8 @@ export type Step =
   | 'plan'
   | 'picks'
   | 'targets'
+  | 'gradients'
+  | 'analysis'
 
 /** A step, or a step of one section: `tokens`, `pick-tokens`. */
 export type StageName = Step | `${Section}-${Step}`
