@@ -95,7 +95,11 @@ const usage = (
  */
 export function resolveCompareOptions(options: CompareOptions): ResolvedCompareOptions {
   const { methods, budgets: texts, set = {}, proxyTraining = {}, targetModel = 'nano' } = options
-  const { entries, leftOut } = parseMethods(methods, set, { target: (options.target ?? []).length > 0 })
+  const { entries, leftOut } = parseMethods(methods, set, {
+    target: (options.target ?? []).length > 0,
+    hidden: options.embedding === 'proxy',
+    pretrained: !isNano(options.proxy ?? 'nano'),
+  })
   const budgets = texts.map((text) => text.trim()).filter((text) => text !== '')
   if (budgets.length === 0)
     throw usage('no-budget', 'how much to select was not said', {

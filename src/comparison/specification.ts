@@ -19,6 +19,10 @@ export interface Entry {
 /** What the run can give methods. */
 export interface Means {
   target: boolean
+  /** The embedding is the proxy's hidden states. */
+  hidden?: boolean
+  /** The proxy is a pretrained model, of which only the last weights are kept. */
+  pretrained?: boolean
 }
 
 /**
@@ -93,10 +97,10 @@ export function parseMethods(
       return [{ label: text, method, options: parseOptions(method, given), ...ifPossible }]
     if (checkpoint !== undefined)
       return [{ label: text, method, options: parseOptions(method, { ...given, checkpoint }) }]
-    return ['early', 'late'].map((one) => ({
-      label: `${name}@${one}${rest}`,
+    return checkpointsOf(method, parseOptions(method, given), means).map((one) => ({
+      label: one === undefined ? text : `${name}@${one}${rest}`,
       method,
-      options: parseOptions(method, { ...given, checkpoint: one }),
+      options: parseOptions(method, one === undefined ? given : { ...given, checkpoint: one }),
       ...ifPossible,
     }))
   })
@@ -112,6 +116,19 @@ export function parseMethods(
         found: option,
       })
   return { entries, leftOut }
+}
+
+/**
+ * The checkpoints that a method is compared at where none is named. One that reads the proxy only as an embedding has them where the embedding is
+ * a nano's hidden states, and is one row elsewhere; one that needs weights, and not losses alone, has of a pretrained proxy the start in the
+ * place of an early one.
+ */
+function checkpointsOf(method: Method, options: Record<string, unknown>, means: Means): (string | undefined)[] {
+  const { hidden = false, pretrained = false } = means
+  const needs = method.needs(options, 'rows', { pretrained })
+  if (needs.some(({ signal }) => signal === 'embeddings'))
+    return hidden && !pretrained ? ['early', 'late'] : [undefined]
+  return pretrained && needs.some(({ signal }) => signal === 'unconditional') ? ['start', 'late'] : ['early', 'late']
 }
 
 const camel = (name: string) => name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())

@@ -6,6 +6,7 @@ import type { Dataset } from '../dataset/dataset.ts'
 import { WinnowError } from '../errors.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
+import { isNano } from '../models/nano.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import type { Json } from '../runs/hash.ts'
 import { clusterRows, evenColumns, takeColumns } from '../signals/clusters.ts'
@@ -85,7 +86,7 @@ export function checkNeeds(
 ): void {
   for (const need of needs) {
     if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
-    checkCheckpoint(need, options.proxy !== 'nano')
+    checkCheckpoint(need, !isNano(options.proxy))
     if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',
