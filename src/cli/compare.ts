@@ -1,5 +1,6 @@
 /** `winnow compare`: every method against random, on the user's own data. */
 
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { CompareOptions } from '../comparison/options.ts'
 import type { MetricName } from '../evaluation/comparison.ts'
@@ -17,7 +18,8 @@ import {
 } from './common-options.ts'
 import { renderComparison } from './comparison-table.ts'
 import { addTarget, another } from './select-options.ts'
-import { terminalOf } from './terminal.ts'
+import { shownPath } from './summary.ts'
+import { pairs, terminalOf } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
 import { commandLine, finish, work } from './work.ts'
 
@@ -126,7 +128,11 @@ export function defineCompare(command: Command): void {
           const result = await compare({ ...asked, device }, context)
           finish(result, {
             ...{ progress, terminal, json: flags.json },
-            render: ({ summary }) => renderComparison(summary, terminal),
+            render: ({ summary, report }) =>
+              `${renderComparison(summary, terminal)}\n${pairs([
+                ['report', terminal.style('bold', shownPath(report))],
+                ['picks', shownPath(join(result.run, 'picks'))],
+              ])}\n`,
           })
         },
       },

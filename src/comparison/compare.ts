@@ -18,6 +18,7 @@ import { tokenSignal } from '../pipeline/signals.ts'
 import { plannedStages } from '../pipeline/stages.ts'
 import { openTarget, readTarget } from '../pipeline/target.ts'
 import { readsEmbeddings } from '../pipeline/target-options.ts'
+import { buildComparisonReport } from '../report/comparison.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import type { Json } from '../runs/hash.ts'
 import { trainedParameters } from '../training/graphs.ts'
@@ -36,8 +37,10 @@ import { openTests, readTests, type Test, tellOfLeaks } from './tests.ts'
 
 export interface CompareResult {
   summary: Summary
-  /** comparison.json: the summary, with every test row's score in every cell beside it. */
+  /** comparison.json: the summary; scores of test rows lie in `cells/`, as .npy. */
   out: { path: string }
+  /** comparison.html */
+  report: string
   run: string
   notices: Notice[]
   device: string
@@ -100,11 +103,12 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     const cells = await runCells(context, { target: model, tests, plans })
     const comparison = describeComparison(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
     const summary = summarise(comparison, { compareWith, seed: options.seed })
-    const out = await writeComparison(context, comparison, summary)
+    const { out, report } = await writeComparison(context, summary)
     await run.update({ status: 'done', facts: facts(context, comparison) })
     return {
       summary,
       out: { path: out },
+      report,
       run: run.directory,
       notices: context.notices,
       device: options.device,
@@ -266,11 +270,12 @@ const cutTokens = ({ tokens, maxLength }: TargetModel): number =>
 
 /** Writes the data of the comparison; scores of test rows lie beside it in `cells/`. */
 async function writeComparison(
-  { run }: Context<ResolvedCompareOptions>,
-  _comparison: Comparison,
+  context: Context<ResolvedCompareOptions>,
   summary: Summary,
-): Promise<string> {
-  const path = run.path('comparison.json')
-  await writeFileAtomic(path, `${JSON.stringify(summary, null, 1)}\n`)
-  return path
+): Promise<{ out: string; report: string }> {
+  const { run } = context
+  const [out, report] = [run.path('comparison.json'), run.path('comparison.html')]
+  await writeFileAtomic(out, `${JSON.stringify(summary, null, 1)}\n`)
+  await writeFileAtomic(report, buildComparisonReport(summary))
+  return { out, report }
 }

@@ -31,7 +31,7 @@ export async function embedPoolAlone(
 ): Promise<void> {
   const { signals, embedding } = context.options
   const { rows } = pool.facts
-  if (checkpoint !== undefined && checkpoint !== 'late' && embedding !== 'proxy')
+  if (checkpoint !== undefined && checkpoint !== 'late' && checkpoint !== 'auto' && embedding !== 'proxy')
     notify(context, {
       code: 'unread-option',
       message: '--checkpoint is not read with this embedding: only the proxy has checkpoints',
