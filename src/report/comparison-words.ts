@@ -50,6 +50,11 @@ export function decimalsOf(summary: Summary, { name, unit }: ComparisonMetric): 
   return Math.min(4, Math.max(least, 1 - Math.floor(Math.log10(usual))))
 }
 
+/** Decimals that tell the ticks of an axis apart. */
+export function tickDecimals([low, high]: readonly [number, number]): number {
+  return Math.max(0, 1 - Math.floor(Math.log10(high - low)))
+}
+
 /** A score, with a true minus sign: 2.345, −0.120. */
 export function fixed(value: number, decimals: number): string {
   const digits = Math.abs(value).toFixed(decimals)
@@ -115,13 +120,13 @@ function verdictsAt(summary: Summary, budget: number): string | undefined {
     of('worse than random'),
     of('not distinguishable from random'),
   ]
-  const named = (names: readonly string[]) => (names.length === 0 ? '' : ` (${listed(names)})`)
+  const named = (names: readonly string[], most: number) => (names.length === 0 ? '' : ` (${listed(names, most)})`)
   const head = `${better.length === 0 ? 'none' : count(better.length)} of ${counted(judged.length, 'method')} beat${better.length === 1 ? 's' : ''} random`
   const tail = [
-    worse.length > 0 && `${count(worse.length)} ${isAre(worse.length)} worse${named(worse)}`,
+    worse.length > 0 && `${count(worse.length)} ${isAre(worse.length)} worse${named(worse, 4)}`,
     same.length > 0 && `${count(same.length)} ${isAre(same.length)} not distinguishable from it`,
   ].filter((part) => part !== false)
-  return `At ${summary.budgets[budget].text}, ${head} in ${metric.title}${onTests(summary)}${named(better)}${tail.map((part) => `; ${part}`).join('')}.`
+  return `At ${summary.budgets[budget].text}, ${head} in ${metric.title}${onTests(summary)}${named(better, 6)}${tail.map((part) => `; ${part}`).join('')}.`
 }
 
 /** Where random lies between the untouched model and full data. */
