@@ -214,6 +214,11 @@ export function reading(summary: Summary): string[] {
       : `Every target was trained for ${epochs === undefined ? 'the same number of epochs' : counted(epochs, 'epoch')}: a smaller pick means fewer steps, and a model that has seen less.`,
     `A score is the mean over test rows${summary.tests.length > 1 ? ', an average the plain mean over tests' : ''}, both over ${counted(seeds.length, 'seed')}${seeds.length > 1 ? '; ± is the standard deviation over seeds' : ''}.`,
     'A difference to random is paired: the same seed, the same test row. Its interval is one of 95\u00a0% by paired bootstrap; a method is called better or worse where the interval leaves out 0.',
+    ...(summary.tests.length > 1 || summary.metrics.length > 1
+      ? [
+          `The count of what chance would call is about ${summary.metrics[0].title}${onTests(summary)} alone: of single tests and other metrics as large a share is called by chance.`,
+        ]
+      : []),
     'Not distinguishable does not mean equal: the interval says how large a difference could have been missed.',
     ...(fixedPicks > 0 && seeds.length > 1
       ? [
