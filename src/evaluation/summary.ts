@@ -30,8 +30,14 @@ export interface PairedDifference {
 
 export type Judged = PairedDifference & { verdict: Verdict }
 
-/** `differences[seed][row]`: the score of one minus that of the other, on the same test rows under the same seed. */
-export type CompareWith = (differences: readonly Float64Array[], options: { seed: number }) => PairedDifference
+/**
+ * `differences[seed][row]`: the score of one minus that of the other, on the same test rows under the same seed. `resamples`
+ * of a bootstrap: the function's own default where absent.
+ */
+export type CompareWith = (
+  differences: readonly Float64Array[],
+  options: { seed: number; resamples?: number },
+) => PairedDifference
 
 export interface Score {
   metric: MetricName
@@ -87,6 +93,9 @@ export interface Chance {
   expected: number
 }
 
+/** Resamples of the intervals that no headline is about: there are hundreds, over as many rows as all tests have. */
+const SECONDARY = 2000
+
 /** Of intervals of 95 %, what share leaves out 0 where nothing differs. */
 const CALLED_BY_CHANCE = 0.05
 
@@ -97,7 +106,8 @@ const CALLED_BY_CHANCE = 0.05
  * differences to `random` at the same budget, to `full` and to `none`, paired by seed and row, with the intervals that
  * `compareWith` gives. Where only one of two has a seed, that seed is left out of their difference and told in `missing`; `none`
  * trains nothing, so that its one cell is paired with every seed. Pure, and deterministic in `comparison` and `seed` (default 0),
- * which is that of the bootstrap. Three bootstraps for each method, budget, metric and test.
+ * which is that of the bootstrap. Three bootstraps for each method, budget, metric and test: those that verdicts and headlines are
+ * about (to random, by the first metric, averaged over tests) with all its resamples, the others with 2,000.
  *
  * @throws {WinnowError} where a cell is malformed: see `indexCells`.
  */
@@ -161,19 +171,26 @@ function rowOf(comparison: Comparison, index: CellIndex, cells: Cell[], statisti
       loss: Number.isFinite(loss) ? loss : undefined,
     },
     scores: comparison.metrics.flatMap((metric) => {
-      const of = (tests: readonly ComparisonTest[], test: string | null) =>
-        scoreOf(metric, tests, test, cells, index, statistics)
-      const each = comparison.tests.map((test) => of([test], test.name))
+      const { tests, metrics } = comparison
+      const head = metric === metrics[0]
+      const of = (measure: Measure) => scoreOf(measure, cells, index, statistics)
+      const each = tests.map((test) => of({ metric, tests: [test], test: test.name, head: head && tests.length === 1 }))
       // The average of one test is that test.
-      return [...each, each.length === 1 ? { ...each[0], test: null } : of(comparison.tests, null)]
+      return [...each, each.length === 1 ? { ...each[0], test: null } : of({ metric, tests, test: null, head })]
     }),
   }
 }
 
+/** A metric on one test, or on the average of all; `head`: what verdicts and headlines are about. */
+interface Measure {
+  metric: ComparisonMetric
+  tests: readonly ComparisonTest[]
+  test: string | null
+  head: boolean
+}
+
 function scoreOf(
-  metric: ComparisonMetric,
-  tests: readonly ComparisonTest[],
-  test: string | null,
+  { metric, tests, test, head }: Measure,
   cells: readonly Cell[],
   index: CellIndex,
   { compareWith, seed }: Statistics,
@@ -181,15 +198,16 @@ function scoreOf(
   const scores = (cell: Cell) => tests.map(({ name }) => cell.scores[metric.name][name])
   const values = cells.map((cell) => meanOf(scores(cell).map(meanOf)))
   const { method, budget } = cells[0]
-  const differ = (other: readonly Cell[]): PairedDifference | undefined => {
+  const differ = (other: readonly Cell[], resamples?: number): PairedDifference | undefined => {
     const pairs = cells.flatMap((cell) => {
       const paired = other.find((one) => one.seed === cell.seed || one.method === NONE)
       return paired === undefined ? [] : [pairedDifferences(scores(cell), scores(paired))]
     })
-    return pairs.length === 0 ? undefined : compareWith(pairs, { seed })
+    return pairs.length === 0 ? undefined : compareWith(pairs, { seed, resamples })
   }
   const reference = method === FULL || method === NONE
-  const toRandom = reference || method === RANDOM ? undefined : differ(index.of(RANDOM, budget))
+  const toRandom =
+    reference || method === RANDOM ? undefined : differ(index.of(RANDOM, budget), head ? undefined : SECONDARY)
   return {
     metric: metric.name,
     test,
@@ -197,8 +215,8 @@ function scoreOf(
     deviation: values.length > 1 ? deviationOf(values) : undefined,
     values,
     toRandom: toRandom && { ...toRandom, verdict: verdictOf(toRandom, metric.better) },
-    toFull: reference ? undefined : differ(index.of(FULL, -1)),
-    toNone: method === NONE ? undefined : differ(index.of(NONE, -1)),
+    toFull: reference ? undefined : differ(index.of(FULL, -1), SECONDARY),
+    toNone: method === NONE ? undefined : differ(index.of(NONE, -1), SECONDARY),
   }
 }
 

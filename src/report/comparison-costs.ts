@@ -6,7 +6,7 @@ import type { Summary } from '../evaluation/summary.ts'
 import { legend, responsiveChart } from './chart.ts'
 import { costSentences, paysAbove, paysAfter } from './comparison-payback.ts'
 import { type Html, html } from './html.ts'
-import { axisLabel, labelWidth, shorten } from './labels.ts'
+import { axisLabel, labelWidth, shortenMiddle } from './labels.ts'
 import { count, counted, duration, figure, scaled } from './numbers.ts'
 import { disclosure, table } from './table.ts'
 import { COLOUR } from './theme.ts'
@@ -49,7 +49,9 @@ ${legend([
         description: `A bar a method: ${methods.map((cost) => `${cost.method} ${write(cost[unit])}`).join('; ')}. Training on the whole pool takes ${write(whole)}, on the smallest pick ${write(least)}.`,
       },
       (width, narrow) => {
-        const labels = new Map(methods.map(({ method }) => [method, shorten(axisLabel(method), narrow ? 130 : 260)]))
+        const labels = new Map(
+          methods.map(({ method }) => [method, shortenMiddle(axisLabel(method), narrow ? 130 : 260)]),
+        )
         return {
           ...{ width, height: LINE * methods.length + 40, marginTop: 4, marginBottom: 32, marginRight: 24 },
           marginLeft: 12 + Math.max(...[...labels.values()].map(labelWidth)),

@@ -4,9 +4,9 @@ import * as Plot from '@observablehq/plot'
 import type { Summary, SummaryRow } from '../evaluation/summary.ts'
 import { type LegendEntry, legend, responsiveChart } from './chart.ts'
 import { sentenceCase } from './comparison-results.ts'
-import { decimalsOf, fixed, onTests, scoreOf } from './comparison-words.ts'
+import { decimalsOf, fixed, onTests, scoreOf, tickDecimals } from './comparison-words.ts'
 import { type Html, html } from './html.ts'
-import { axisLabel, labelWidth, shorten } from './labels.ts'
+import { axisLabel, labelWidth, shortenMiddle } from './labels.ts'
 import { COLOUR } from './theme.ts'
 
 /** Most names beside the curves; the others are in the table. */
@@ -74,7 +74,7 @@ ${legend(entries)}
       const height = narrow ? 320 : 420
       const [marginTop, marginBottom] = [14, 38]
       const named = curves.slice(-NAMES).filter(({ points }) => points.length > 0)
-      const labels = named.map(({ method }) => shorten(axisLabel(method), narrow ? 110 : 240))
+      const labels = named.map(({ method }) => shortenMiddle(axisLabel(method), narrow ? 110 : 240))
       const scale = (height - marginTop - marginBottom) / (domain[1] - domain[0])
       const at = spreadOut(
         named.map(({ points }) => (domain[1] - points[points.length - 1].value) * scale),
@@ -85,7 +85,13 @@ ${legend(entries)}
       return {
         ...{ width, height, marginTop, marginBottom, marginLeft, marginRight },
         x: { type: 'point', domain: budgets.map(({ text }) => text), label: 'budget', padding: 0.05 },
-        y: { domain, grid: true, label: null, ticks: 6, tickFormat: (value: number) => fixed(value, decimals) },
+        y: {
+          domain,
+          grid: true,
+          label: null,
+          ticks: 6,
+          tickFormat: (value: number) => fixed(value, tickDecimals(domain)),
+        },
         marks: [
           ...inside.map(({ value, colour }) => Plot.ruleY([value], { stroke: colour, strokeDasharray: '4,3' })),
           ...curves.map((curve) => [

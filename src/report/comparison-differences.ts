@@ -4,9 +4,9 @@ import * as Plot from '@observablehq/plot'
 import type { Judged, Summary } from '../evaluation/summary.ts'
 import { legend, responsiveChart } from './chart.ts'
 import { sentenceCase, withInterval } from './comparison-results.ts'
-import { decimalsOf, fixed, onTests, scoreOf } from './comparison-words.ts'
+import { decimalsOf, fixed, onTests, scoreOf, tickDecimals } from './comparison-words.ts'
 import { type Html, html } from './html.ts'
-import { axisLabel, labelWidth, shorten } from './labels.ts'
+import { axisLabel, labelWidth, shortenMiddle } from './labels.ts'
 import { COLOUR } from './theme.ts'
 
 /** Height of a method's line in pixels. */
@@ -74,7 +74,7 @@ function figureAt(
       description: `A dot and an interval a method: ${words.join('; ')}.`,
     },
     (width, narrow) => {
-      const labels = new Map(drawn.map(({ method }) => [method, shorten(axisLabel(method), narrow ? 130 : 260)]))
+      const labels = new Map(drawn.map(({ method }) => [method, shortenMiddle(axisLabel(method), narrow ? 130 : 260)]))
       const margin = 12 + Math.max(...[...labels.values()].map(labelWidth))
       const colour = ({ verdict }: Drawn) =>
         verdict === 'better than random' ? COLOUR.picked : verdict === 'worse than random' ? COLOUR.ink : COLOUR.pool
@@ -117,9 +117,4 @@ function figureAt(
       ? `Dashed: the whole pool, ${withInterval(toFull, decimals)}.`
       : `The whole pool lies outside: ${withInterval(toFull, decimals)}.`)
   }</figcaption></figure>`
-}
-
-/** Decimals that tell ticks of the axis apart. */
-function tickDecimals([low, high]: [number, number]): number {
-  return Math.max(0, 2 - Math.floor(Math.log10(high - low)) - 1)
 }

@@ -7,6 +7,7 @@ import { type Html, html } from './html.ts'
 import { count, counted } from './numbers.ts'
 import { disclosure } from './table.ts'
 
+/** In words for those who do not see the mark. */
 const SHORT: Record<Verdict, string> = {
   'better than random': 'better',
   'worse than random': 'worse',
@@ -18,7 +19,8 @@ export function resultSection(summary: Summary): Html {
   return html`<section id="results"><h2>Results</h2>
 <p>${sentenceCase(metric.title)}${metric.unit && ` in ${metric.unit}`}${onTests(summary)}; ${metric.better} is better. ${
     summary.seeds.length > 1 && `Mean ± standard deviation over ${count(summary.seeds.length)} seeds, then`
-  }${summary.seeds.length > 1 ? ' ' : 'Below each score'} the difference to random at the same budget with its 95&nbsp;% interval.</p>
+  }${summary.seeds.length > 1 ? ' ' : 'Below each score'} the difference to random at the same budget with its 95&nbsp;% interval:
+${MARKS['better than random']} better, ${MARKS['worse than random']} worse, ${MARKS['not distinguishable from random']} not distinguishable from random.</p>
 ${budgetTable(summary, metric, null)}
 ${others.map((other) => disclosure(`The same in ${other.title}`, budgetTable(summary, other, null)))}
 ${
@@ -56,8 +58,14 @@ function grid(caption: string, heads: readonly string[], rows: readonly ResultRo
 <thead><tr><th scope="col">method</th>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr></thead>
 <tbody>${rows.map(
     ({ method, role, cells }) =>
-      html`<tr${(role === 'full' || role === 'none') && html` class="reference"`}><th scope="row"><bdi>${method}</bdi>${role === 'full' && ' (the whole pool)'}${role === 'none' && ' (untouched)'}</th>${cells.map((cell) => gridCell(cell, decimals))}</tr>\n`,
+      html`<tr${(role === 'full' || role === 'none') && html` class="reference"`}><th scope="row"><bdi>${breakable(method)}</bdi>${role === 'full' && ' (the whole pool)'}${role === 'none' && ' (untouched)'}</th>${cells.map((cell) => gridCell(cell, decimals))}</tr>\n`,
   )}</tbody></table></div>`
+}
+
+/** A label may break before its checkpoint. */
+function breakable(label: string): Html {
+  const at = label.indexOf('@')
+  return at > 0 ? html`${label.slice(0, at)}<wbr>${label.slice(at)}` : html`${label}`
 }
 
 function gridCell(cell: { score: Score; toRandom?: Judged } | undefined, decimals: number): Html {
@@ -67,7 +75,7 @@ function gridCell(cell: { score: Score; toRandom?: Judged } | undefined, decimal
   const { verdict } = toRandom
   const kind = verdict === 'better than random' ? 'better' : verdict === 'worse than random' ? 'worse' : 'same'
   return html`<td class="${kind}">${spread(score, decimals)}<span class="difference">${withInterval(toRandom, decimals)}
-${MARKS[verdict]} ${SHORT[verdict]}</span></td>`
+${MARKS[verdict]}<span class="unseen"> ${SHORT[verdict]}</span></span></td>`
 }
 
 /** −0.099 [−0.109, −0.090] */

@@ -50,6 +50,11 @@ export function decimalsOf(summary: Summary, { name, unit }: ComparisonMetric): 
   return Math.min(4, Math.max(least, 1 - Math.floor(Math.log10(usual))))
 }
 
+/** Decimals that tell the ticks of an axis apart. */
+export function tickDecimals([low, high]: readonly [number, number]): number {
+  return Math.max(0, 1 - Math.floor(Math.log10(high - low)))
+}
+
 /** A score, with a true minus sign: 2.345, −0.120. */
 export function fixed(value: number, decimals: number): string {
   const digits = Math.abs(value).toFixed(decimals)
@@ -115,13 +120,13 @@ function verdictsAt(summary: Summary, budget: number): string | undefined {
     of('worse than random'),
     of('not distinguishable from random'),
   ]
-  const named = (names: readonly string[]) => (names.length === 0 ? '' : ` (${listed(names)})`)
+  const named = (names: readonly string[], most: number) => (names.length === 0 ? '' : ` (${listed(names, most)})`)
   const head = `${better.length === 0 ? 'none' : count(better.length)} of ${counted(judged.length, 'method')} beat${better.length === 1 ? 's' : ''} random`
   const tail = [
-    worse.length > 0 && `${count(worse.length)} ${isAre(worse.length)} worse${named(worse)}`,
+    worse.length > 0 && `${count(worse.length)} ${isAre(worse.length)} worse${named(worse, 4)}`,
     same.length > 0 && `${count(same.length)} ${isAre(same.length)} not distinguishable from it`,
   ].filter((part) => part !== false)
-  return `At ${summary.budgets[budget].text}, ${head} in ${metric.title}${onTests(summary)}${named(better)}${tail.map((part) => `; ${part}`).join('')}.`
+  return `At ${summary.budgets[budget].text}, ${head} in ${metric.title}${onTests(summary)}${named(better, 6)}${tail.map((part) => `; ${part}`).join('')}.`
 }
 
 /** Where random lies between the untouched model and full data. */
@@ -209,6 +214,11 @@ export function reading(summary: Summary): string[] {
       : `Every target was trained for ${epochs === undefined ? 'the same number of epochs' : counted(epochs, 'epoch')}: a smaller pick means fewer steps, and a model that has seen less.`,
     `A score is the mean over test rows${summary.tests.length > 1 ? ', an average the plain mean over tests' : ''}, both over ${counted(seeds.length, 'seed')}${seeds.length > 1 ? '; ± is the standard deviation over seeds' : ''}.`,
     'A difference to random is paired: the same seed, the same test row. Its interval is one of 95\u00a0% by paired bootstrap; a method is called better or worse where the interval leaves out 0.',
+    ...(summary.tests.length > 1 || summary.metrics.length > 1
+      ? [
+          `The count of what chance would call is about ${summary.metrics[0].title}${onTests(summary)} alone: of single tests and other metrics as large a share is called by chance.`,
+        ]
+      : []),
     'Not distinguishable does not mean equal: the interval says how large a difference could have been missed.',
     ...(fixedPicks > 0 && seeds.length > 1
       ? [

@@ -20,3 +20,15 @@ export function shorten(label: string, width: number): string {
   while (labelWidth(cut) > width) cut = truncate(cut, cut.length - 1)
   return cut
 }
+
+/** The label cut in its middle to an estimated width: names that differ at their ends stay apart. */
+export function shortenMiddle(label: string, width: number): string {
+  if (labelWidth(label) <= width) return label
+  const characters = [...label]
+  for (let kept = characters.length - 1; kept > 1; kept--) {
+    const head = Math.ceil(kept / 2)
+    const cut = `${characters.slice(0, head).join('')}…${characters.slice(characters.length - (kept - head)).join('')}`
+    if (labelWidth(cut) <= width) return cut
+  }
+  return shorten(label, width)
+}

@@ -110,12 +110,12 @@ export const COMPARISON_STYLES = `
 .findings { margin: .75rem 0 0; padding-left: 1.2rem; max-width: 78ch; }
 .findings li { margin-bottom: .4rem; }
 .results td { white-space: nowrap; padding-right: 1.4rem; }
-.results tbody th { position: sticky; left: 0; background: var(--surface); min-width: 7rem; max-width: 14rem; overflow-wrap: anywhere; }
+.results tbody th { position: sticky; left: 0; background: var(--surface); min-width: 10.5rem; max-width: 15rem; overflow-wrap: anywhere; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .results .difference { display: block; color: var(--muted); }
 .results .better .difference { color: var(--picked); }
 .results .worse .difference { color: var(--ink); }
 .results .reference th, .results .reference td { border-top-style: dashed; }
-.results td small { display: block; color: var(--muted); }
 h3 + figure { margin-top: .25rem; }
-@media (max-width: 640px) { .results tbody th { max-width: 8.5rem; } }
+@media (max-width: 640px) { .results tbody th { min-width: 8.5rem; max-width: 8.5rem; } }
 `

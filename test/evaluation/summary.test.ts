@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Comparison } from '../../src/evaluation/comparison.ts'
-import { type Summary, summarise } from '../../src/evaluation/summary.ts'
+import { pairedDifferences, type Summary, summarise } from '../../src/evaluation/summary.ts'
 import { EXACT, madeUp, NLL, threeErrors } from './comparisons.ts'
 
 const summaryOf = (comparison: Comparison) => summarise(comparison, { compareWith: threeErrors })
@@ -69,6 +69,20 @@ describe('summarise', () => {
     ])
   })
 
+  it('spends all resamples on what verdicts are about, and fewer on the rest', () => {
+    for (const tests of [{ a: 5, b: 4 }, { a: 9 }] as Record<string, number>[]) {
+      const asked: (number | undefined)[] = []
+      summarise(madeUp({ tests, budgets: ['5%', '10%'], metrics: [NLL, EXACT], methods: { random: 0, s2l: 0 } }), {
+        compareWith: (differences, options) => {
+          if (options.resamples === undefined) asked.push(differences[0].length)
+          return threeErrors(differences, options)
+        },
+      })
+      // One method at two budgets, over the rows of all tests.
+      expect(asked).toEqual([9, 9])
+    }
+  })
+
   it('the mean of the paired differences is the difference of the means, whatever the tests', () => {
     const score = fc.float({ min: -8, max: 8, noNaN: true })
     const run = fc.tuple(fc.tuple(score, score), fc.tuple(score))
@@ -79,6 +93,32 @@ describe('summarise', () => {
         expect(one.toRandom!.mean).toBeCloseTo(one.mean - other.mean, 5)
       }),
       { numRuns: 50 },
+    )
+  })
+
+  it('differences joined over tests vary as an average of tests does that are resampled apart', () => {
+    const scores = (length: number) =>
+      fc
+        .array(fc.float({ min: -8, max: 8, noNaN: true }), { minLength: length, maxLength: length })
+        .map((all) => Float32Array.from(all))
+    const sizes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 4 })
+    const variance = (values: ArrayLike<number>) => {
+      const all = Array.from(values)
+      const mean = all.reduce((sum, one) => sum + one, 0) / all.length
+      return all.reduce((sum, one) => sum + (one - mean) ** 2, 0) / all.length
+    }
+    fc.assert(
+      fc.property(
+        sizes.chain((each) => fc.tuple(...each.map(scores))),
+        (tests) => {
+          const joined = pairedDifferences(
+            tests,
+            tests.map(({ length }) => new Float32Array(length)),
+          )
+          const apart = tests.reduce((sum, test) => sum + variance(test) / test.length, 0) / tests.length ** 2
+          expect(variance(joined) / joined.length).toBeCloseTo(apart, 8)
+        },
+      ),
     )
   })
 
