@@ -39,6 +39,7 @@ const arrows: Record<string, string[]> = {
   importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
+  sandbox: [],
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering', 'transport'],

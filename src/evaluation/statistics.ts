@@ -74,12 +74,17 @@ export function pairedBootstrap(differences: readonly Float64Array[], options: B
 }
 
 /**
- * The verdict on a method against another. The interval is the smallest that holds three: the paired bootstrap's, and,
- * as the bootstrap is too narrow with few units, Student's t interval of the seeds' means (from 2 seeds on) and of the
- * rows' means. The two are distinguishable where it leaves out 0. docs/decisions/0019-paired-comparison.md has the rate at which that says so
- * of equal methods. Fewer rows than a sign test could tell apart at this level (6 at 0.95) are never distinguishable.
+ * The verdict on a method against another. The paired bootstrap is too narrow with few units, so the interval is widened to hold mean +- margin
+ * too, which has Student's t for the few of each kind:
  *
- * One seed alone says how sure the test rows are, and nothing of what another seed would have given.
+ *     margin^2 = t(S - 1)^2 s_seeds^2 / S + t(R - 1)^2 s_rows^2 / R
+ *
+ * with the variances s^2 of the seeds' means and of the rows' means. (That a sum of squared margins is wide enough for a sum of independent
+ * effects is Banerjee 1961, "On confidence interval for two-means problem based on separate estimates of variances and tabulated values of t".)
+ * The two are distinguishable where the interval leaves out 0: docs/decisions/0019-paired-comparison.md has how often that happens to equal methods.
+ * Fewer rows than a sign test could tell apart at this level (6 at 0.95) are never distinguishable.
+ *
+ * One seed alone says how sure the test rows are, and nothing of what another seed would have given: the first term is then 0.
  *
  * Deterministic; cost and errors as `pairedBootstrap`.
  */
@@ -87,7 +92,7 @@ export function compareWith(differences: readonly Float64Array[], options: Boots
   const { level = 0.95 } = options
   const { mean, low, high } = pairedBootstrap(differences, options)
   const { seeds, rows } = shapeOf(differences)
-  const margin = Math.max(
+  const margin = Math.hypot(
     studentMargin(
       differences.map((own) => sumOf(own) / rows),
       level,

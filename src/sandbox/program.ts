@@ -1,0 +1,110 @@
+/** Runs programs that a model wrote, where they can do no harm: each in a process of its own, in Python compiled to WebAssembly. */
+
+import { WinnowError } from '../errors.ts'
+import { type Interpreter, startInterpreter, takeSnapshot } from './process.ts'
+
+export interface ProgramRunnerOptions {
+  /** Wall-clock time of a program. Default 5. */
+  seconds?: number
+  /** Memory of the interpreter, of which it needs 32 MiB itself. Default 512 MiB. */
+  memoryBytes?: number
+  /** Programs that run at once; others wait. Default 1. */
+  processes?: number
+}
+
+export interface ProgramResult {
+  /** What the program printed, its first 64 KiB; not after a timeout. */
+  output?: string
+  /**
+   * `timeout`; `memory`, asked for too much; `forbidden`, imported or called what leads out of the sandbox; `error`, an exception of any other
+   * kind, a module that is not there, an exit status.
+   */
+  fault?: 'timeout' | 'memory' | 'error' | 'forbidden'
+  message?: string
+}
+
+export interface ProgramRunner extends AsyncDisposable {
+  /** Rejects with the signal's reason when it is aborted, and with a WinnowError where no interpreter can be started. A fault of the program is a result. */
+  run(source: string, options?: { signal?: AbortSignal }): Promise<ProgramResult>
+}
+
+const LEAST_MEMORY = 2 ** 26
+/**
+ * Opens the sandbox. A program runs as `__main__` in a fresh interpreter (Pyodide, which is CPython, with the standard library alone: no numpy, no
+ * sympy), in a process of its own that is killed afterwards, so nothing passes from one program to the next. One interpreter waits ready.
+ *
+ * Walls, from the inside: `js`, `pyodide`, `ctypes`, sockets and processes cannot be imported; the file system is in memory; what JavaScript can be
+ * reached from Python has no global but the language's own, compiles no text and loads no module; the process has an empty environment and, by
+ * Node's permission model, may read Pyodide's folder and this one, write nothing and start nothing. (Node has a permission for the network from 25
+ * on; before, it is the wall of JavaScript that keeps it shut.) The wall clock stops it, a cap of memory holds it, output is cut at 64 KiB.
+ *
+ * Same program, same output: hashes and entropy are fixed. (Time is not.)
+ *
+ * @throws {WinnowError} `bad-option`; `no-sandbox` where the interpreter does not start.
+ */
+export async function openProgramRunner(options: ProgramRunnerOptions = {}): Promise<ProgramRunner> {
+  const { seconds = 5, memoryBytes = 2 ** 29, processes = 1 } = options
+  if (!(seconds > 0 && seconds <= 3600)) throw badOption('seconds', seconds, 'a number above 0, at most 3600')
+  if (!(Number.isSafeInteger(memoryBytes) && memoryBytes >= LEAST_MEMORY && memoryBytes <= 2 ** 32))
+    throw badOption('memoryBytes', memoryBytes, `a whole number from ${LEAST_MEMORY} (64 MiB) to ${2 ** 32}`)
+  if (!(Number.isSafeInteger(processes) && processes >= 1 && processes <= 256))
+    throw badOption('processes', processes, 'a whole number from 1 to 256')
+  const snapshot = await takeSnapshot()
+  const start = () => startInterpreter({ memoryBytes, seconds }, snapshot)
+  const alive = new Set<Interpreter>()
+  const waiting: (() => void)[] = []
+  let free = processes
+  let closed = false
+  let spare: Interpreter | undefined
+
+  const take = (): Interpreter => {
+    const taken = spare ?? start()
+    alive.add(taken)
+    spare = start()
+    return taken
+  }
+  spare = start()
+  try {
+    await spare.ready
+  } catch (error) {
+    spare.kill()
+    throw error
+  }
+  return {
+    async run(source, { signal } = {}) {
+      signal?.throwIfAborted()
+      if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve))
+      else free--
+      try {
+        signal?.throwIfAborted()
+        if (closed) throw closedError()
+        const interpreter = take()
+        try {
+          const result = await interpreter.run(source, signal)
+          if (closed) throw closedError()
+          return result
+        } finally {
+          interpreter.kill()
+          alive.delete(interpreter)
+        }
+      } finally {
+        // The place goes to the next in line, or is free.
+        const next = waiting.shift()
+        if (next === undefined) free++
+        else next()
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true
+      const all = [...alive, ...(spare === undefined ? [] : [spare])]
+      spare = undefined
+      for (const interpreter of all) interpreter.kill()
+      await Promise.all(all.map((interpreter) => interpreter.ended))
+    },
+  }
+}
+
+const closedError = () => new WinnowError('failure', { code: 'closed', message: 'the sandbox was closed' })
+
+const badOption = (path: string, found: number, expected: string) =>
+  new WinnowError('usage', { code: 'bad-option', message: `the sandbox has no ${path} of ${found}`, path, expected })
