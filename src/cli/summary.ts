@@ -19,7 +19,7 @@ const importedLosses = ({ file, rows, columns }: { file: string; rows: number; c
 
 /** The end of a run: what was picked, where it is, how well the proxy learned, what to do next. */
 export function renderSummary(result: SelectResult, terminal: Terminal): string {
-  const { rows, selected, tokens, nll, imported, target } = result
+  const { rows, selected, tokens, nll, imported, target, embedding } = result
   const bold = (text: string) => terminal.style('bold', text)
   const share = `, ${count(tokens.selected)} of ${count(tokens.pool)} tokens (${percent(tokens.selected / tokens.pool)})`
   const head = `Selected ${count(selected)} of ${counted(rows, 'row')} (${percent(selected / rows)})${share}`
@@ -37,6 +37,7 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
   }
   if (imported) facts.push(['losses', `${importedLosses(imported)}, no proxy trained`])
   if (target) facts.push(...targetFacts(target))
+  if (embedding) facts.push(['vectors', comparedBy(embedding)])
   const warning =
     nll && !learned
       ? `\n${sentence(
@@ -44,7 +45,7 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
           `${terminal.style('yellow', 'warning:')} the proxy predicts the pool no better than word pairs do, so its losses say little about the rows and this selection is close to a random one. The pool is probably too small or too short for it.`,
         )}`
       : ''
-  const kept = nll || imported ? 'losses' : target?.embedding ? 'vectors' : undefined
+  const kept = nll || imported ? 'losses' : target?.embedding || embedding ? 'vectors' : undefined
   const again =
     kept === undefined
       ? ''
@@ -56,6 +57,9 @@ export function renderSummary(result: SelectResult, terminal: Terminal): string 
   const next = `Next: open the report in a browser, then ${then}.${again}`
   return `\n${bold(sentence(terminal, `${head}.`).trimEnd())}\n\n${pairs(facts)}${warning}\n${sentence(terminal, next)}`
 }
+
+const comparedBy = ({ name, dimensions }: { name: string; dimensions: number }) =>
+  `${plain(name)} in ${count(dimensions)} dimensions`
 
 function targetFacts({ rows, embedding, domains, transport, nearDuplicates }: TargetResult): [string, string][] {
   const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
@@ -104,6 +108,7 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
     const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
     rows.push(['target', `${counted(targets, 'row')}${compared ?? ''}`])
   }
+  if (plan.embedding) rows.push(['vectors', comparedBy(plan.embedding)])
   if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`

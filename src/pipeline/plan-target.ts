@@ -5,9 +5,11 @@ import type { Embedder } from '../embedding/embedder.ts'
 import { fitNgrams, ngramEmbedder, readNgramModel } from '../embedding/ngrams.ts'
 import { bucketCounter } from '../importance/importance.ts'
 import type { SignalNeed } from '../methods/method.ts'
+import { WHOLE_ROWS } from './coverage.ts'
 import { openEncoderOf } from './embedder.ts'
 import { checkVectorFiles, isNpy } from './imported-embeddings.ts'
 import type { ResolvedOptions } from './options.ts'
+import { CELL_ROWS } from './redundancy.ts'
 import type { SelectPlan } from './result.ts'
 import { comparedText, openTarget } from './target.ts'
 import { readsEmbeddings, readsTarget } from './target-options.ts'
@@ -18,6 +20,8 @@ const TRIED = { ngrams: 2000, encoder: 48, importance: 2000 }
 /** Multiply-adds a second of tiles of dot products, and pairs a second of what follows them (docs/benchmarks/transport.md), all threads. */
 const TILE_RATE = 3e10
 const PAIR_RATE = 6e8
+/** The same of tiles in fixed point (docs/benchmarks/facility-location.md). */
+const FIXED_RATE = 5e10
 /** Of a table of vectors, which is not read for a plan. */
 const UNKNOWN_DIMENSIONS = 384
 /** Iterations that a transport problem takes, about. */
@@ -77,6 +81,37 @@ export async function planTarget(
     diskBytes: (imported ? 0 : 4 * dimensions * (rows + targets)) + 24 * rows,
   }
 }
+
+/** Where the method compares the pool's rows with each other. Undefined for a method that reads no vectors. */
+export async function planOverPool(
+  options: ResolvedOptions,
+  needs: readonly SignalNeed[],
+  of: PlanOf,
+): Promise<(Pick<SelectPlan, 'embedding' | 'seconds'> & { diskBytes: number }) | undefined> {
+  if (!readsEmbeddings(needs)) return undefined
+  const { rows } = of
+  const { name, dimensions, perRow, imported } = await tryEmbedding(options, of)
+  const most = (need: SignalNeed) =>
+    need.signal === 'redundancy' ? (need.cells === 'auto' ? CELL_ROWS : Math.ceil(rows / need.cells)) : WHOLE_ROWS
+  // Each pair once, in cells where there are more rows than are compared together.
+  const compared = needs.flatMap((need) =>
+    need.signal === 'coverage' || need.signal === 'spread' || need.signal === 'redundancy'
+      ? [
+          {
+            stage: COMPARING[need.signal],
+            seconds: 0.2 + (rows * Math.min(rows, most(need)) * dimensions) / 2 / FIXED_RATE,
+          },
+        ]
+      : [],
+  )
+  return {
+    embedding: { name, dimensions },
+    seconds: [{ stage: `embed ${rows.toLocaleString('en')} rows`, seconds: rows * perRow }, ...compared],
+    diskBytes: (imported ? 0 : 4 * dimensions * rows) + 24 * rows,
+  }
+}
+
+const COMPARING = { coverage: 'cover the pool', spread: 'spread picks', redundancy: 'find likenesses' }
 
 /** Dimensions of the embedding, and seconds that it takes for a row. */
 async function tryEmbedding(

@@ -14,7 +14,7 @@ import type { TokenRows } from '../training/rows.ts'
 import { findLosses, readLosses } from './loss-files.ts'
 import { needsOf, type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
 import { planProxy } from './plan-proxy.ts'
-import { planTarget } from './plan-target.ts'
+import { planOverPool, planTarget } from './plan-target.ts'
 import { recordEncoder, trainOnPool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import type { SelectPlan } from './result.ts'
@@ -81,6 +81,8 @@ export async function planSelect(
   if (proxy) seconds.push(...proxy.seconds)
   const toward = await planTarget(options, needs, { dataset, rows, proxy: planned, signal })
   if (toward) seconds.push(...toward.seconds)
+  const over = toward ? undefined : await planOverPool(options, needs, { dataset, rows, proxy: planned, signal })
+  if (over) seconds.push(...over.seconds)
   const shortest = shortestRow(counted.lengths, options.maxLength)
   const budget = resolveBudget(options.budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })
   const share = budget.unit === 'rows' ? budget.rows / rows : budget.tokens / cut
@@ -95,6 +97,7 @@ export async function planSelect(
     proxy: proxy?.facts,
     imported: imported?.facts,
     target: toward?.target,
+    embedding: over?.embedding,
     flops: proxy?.flops ?? { training: 0, scoring: 0, total: 0 },
     // Tokens with their index, the selection twice (in the run and where it was asked for), the page, and what the proxy leaves.
     diskBytes: Math.round(
@@ -103,7 +106,7 @@ export async function planSelect(
         2 * share * inputBytes +
         300_000 +
         ((imported ?? proxy)?.diskBytes ?? 0) +
-        (toward?.diskBytes ?? 0),
+        ((toward ?? over)?.diskBytes ?? 0),
     ),
     seconds,
     secondsTotal: seconds.reduce((total, stage) => total + stage.seconds, 0),

@@ -13,7 +13,7 @@ import type { ResolvedOptions } from './options.ts'
 import { gatherVectors } from './vector-files.ts'
 
 /** Mean rows of a cell where their number is not given. */
-const CELL_ROWS = 2048
+export const CELL_ROWS = 2048
 /** The most rows that are compared with each other, and whose vectors are held at a time. */
 const MOST_ROWS = 65_536
 

@@ -2,6 +2,7 @@
 
 import { scoresOf } from '../methods/got-d.ts'
 import type { ReportData, ReportDomains, ReportScores } from '../report/data.ts'
+import type { Signal } from '../signals/signal.ts'
 import { byDistance } from './domains.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Chosen } from './selection.ts'
@@ -48,6 +49,20 @@ function maybeScores({ options, rows, computed, chosen }: Parts): ReportScores |
     const values = Float64Array.from(signals.order.data, (place) => (place < 0 ? Number.NaN : place))
     return { name: 'order of picking', taken: 'lowest', values, boundary: ends(values, 'lowest') }
   }
+  const places = signals.coverage ?? signals.spread
+  if (places) {
+    // The order goes on behind the budget; the page tells of what was picked.
+    const picked = new Set(chosen.selected)
+    const values = Float64Array.from(places.data, (place, row) => (picked.has(row) ? place : Number.NaN))
+    return { name: 'order of picking', taken: 'lowest', values, boundary: ends(values, 'lowest') }
+  }
+  if (signals.redundancy) {
+    // The first of a cell resembles nothing before it.
+    const { data } = signals.redundancy
+    const cells = (signals.cell as Signal).data
+    const values = Float64Array.from(data, (value, row) => (Number.isNaN(value) && cells[row] >= 0 ? -1 : value))
+    return { name: 'cosine to a preferred row', taken: 'lowest', values, boundary: ends(values, 'lowest') }
+  }
   const scored = options.method.score?.({ rows, signals, options: options.methodOptions })
   return scored && { ...scored, boundary: ends(scored.values, scored.taken) }
 }
@@ -86,6 +101,12 @@ export function targetFacts(
 ): [string, string][] {
   const count = (value: number) => value.toLocaleString('en')
   const facts: [string, string][] = []
+  const { over } = computed
+  if (over) {
+    const { embedding, vectors } = over
+    facts.push(['Embedding', `${embedding.name}, ${count(embedding.dimensions)} dimensions, unit length`])
+    if (vectors.empty.length > 0) facts.push(['Rows without features', count(vectors.empty.length)])
+  }
   if (target === undefined) return facts
   for (const { path, sha256 } of target.inputs) facts.push(['Target', path], ['SHA-256 of the target', sha256])
   facts.push(['Target rows', count(target.rows)])

@@ -29,6 +29,8 @@ export interface SelectPlan {
   }
   /** Where the method reads a target. */
   target?: { rows: number; files: string[]; embedding?: { name: string; dimensions: number } }
+  /** Where it reads vectors of the pool and no target. */
+  embedding?: { name: string; dimensions: number }
   /** Losses that were read from a file, so that no proxy is trained. */
   imported?: Omit<ImportedFacts, 'sha256' | 'used'>
   /** FLOPs of matrix products. */
@@ -67,6 +69,8 @@ export interface SelectResult {
   imported?: ImportedFacts
   /** What the selection is toward, where the method reads a target. */
   target?: TargetResult
+  /** What the pool's rows were compared in, where the method reads vectors and no target. */
+  embedding?: { name: string; dimensions: number }
   groups: SelectionGroup[]
   notices: Notice[]
   device: DeviceName

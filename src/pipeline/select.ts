@@ -120,6 +120,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
       nll: trajectories && { proxy: trajectories.facts.nll, bigram: trajectories.bigramNll },
       imported: imported?.facts,
       target: target && { rows: target.rows, ...targetResult(computed.toward), nearDuplicates },
+      embedding: computed.over?.embedding,
       groups: chosen.groups,
       notices: context.notices,
       device: options.device,

@@ -1,5 +1,6 @@
 /** What similarity/ computes, slowly and plainly in float64: the oracle of its tests. */
 
+import { FIXED_ONE } from './fixed-point.ts'
 import { type Neighbours, NO_ROW } from './neighbours.ts'
 import type { Vectors } from './vectors.ts'
 
@@ -36,4 +37,44 @@ export function referenceDistinct(rows: Vectors, threshold: number, limit = Infi
     if (near === undefined) kept.push(i)
   }
   return { kept: Uint32Array.from(kept), absorbed }
+}
+
+/** Cosines [n, n] of vectors whose components were rounded to multiples of 2^-14 at unit length; 0 with a zero vector. O(n^2 d). */
+export function referenceCosines({ data, n, d }: Vectors): Float64Array {
+  const rounded = Float64Array.from({ length: n * d }, (_, at) => {
+    const row = data.subarray(at - (at % d), at - (at % d) + d)
+    const length = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0))
+    return length === 0 ? 0 : Math.round((2 ** 14 / length) * data[at])
+  })
+  return Float64Array.from({ length: n * n }, (_, at) => {
+    const [i, j] = [Math.floor(at / n), at % n]
+    let sum = 0
+    for (let c = 0; c < d; c++) sum += rounded[i * d + c] * rounded[j * d + c]
+    return sum / FIXED_ONE
+  })
+}
+
+/** The k nearest others of each row by those cosines, above 0, best first, ties by row. */
+export function referenceGraph(vectors: Vectors, k: number): { rows: number[][]; similarity: number[][] } {
+  const { n } = vectors
+  const cosines = referenceCosines(vectors)
+  const lists = Array.from({ length: n }, (_, i) =>
+    Array.from({ length: n }, (_, j) => j)
+      .filter((j) => j !== i && cosines[i * n + j] > 0)
+      .sort((a, b) => cosines[i * n + b] - cosines[i * n + a] || a - b)
+      .slice(0, k),
+  )
+  return { rows: lists, similarity: lists.map((list, i) => list.map((j) => cosines[i * n + j])) }
+}
+
+/** For each row the first of the earlier rows with the greatest cosine, and that cosine. */
+export function referenceEarlier(vectors: Vectors): { nearest: number[]; similarity: number[] } {
+  const { n } = vectors
+  const cosines = referenceCosines(vectors)
+  const nearest = Array.from({ length: n }, (_, i) => {
+    let best = NO_ROW
+    for (let j = 0; j < i; j++) if (best === NO_ROW || cosines[i * n + j] > cosines[i * n + best]) best = j
+    return best
+  })
+  return { nearest, similarity: nearest.map((j, i) => (j === NO_ROW ? Number.NaN : cosines[i * n + j])) }
 }

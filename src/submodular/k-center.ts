@@ -35,7 +35,8 @@ const TURN = 100
  * lowest row id among equals. After any number of picks the largest distance of a row to its nearest pick is at most twice the smallest
  * possible one. A smaller number of picks gives a prefix.
  *
- * Distances are Euclidean on the unit sphere, sqrt(2 - 2 cos), of vectors in fixed point (fixed-point.ts): exact, the same on any machine. A
+ * Distances are Euclidean on the unit sphere, sqrt(2 - 2 cos), of vectors in fixed point (fixed-point.ts): the same order on any machine; below
+ * some 0.02 they are rounding. A
  * row's distance is brought up to date only when the row may be the farthest: at most n picks d multiply-adds, and often far fewer. One thread.
  * Memory: 2 d (n + picks) bytes.
  *

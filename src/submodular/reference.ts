@@ -1,18 +1,6 @@
 /** What submodular/ computes, slowly and plainly in float64: the oracle of its tests. */
 
-import type { Vectors } from '../similarity/vectors.ts'
 import type { Order } from './lazy-greedy.ts'
-
-/** [n, n] cosines; 0 with a zero vector. O(n^2 d). */
-export function cosines({ data, n, d }: Vectors): Float64Array {
-  const length = Float64Array.from({ length: n }, (_, i) => Math.hypot(...data.subarray(i * d, (i + 1) * d)))
-  return Float64Array.from({ length: n * n }, (_, at) => {
-    const [i, j] = [Math.floor(at / n), at % n]
-    let sum = 0
-    for (let c = 0; c < d; c++) sum += data[i * d + c] * data[j * d + c]
-    return sum === 0 ? 0 : sum / (length[i] * length[j])
-  })
-}
 
 /** f(S) = sum_i max(0, max_{j in S} s(i, j)) for similarities [n, n]. O(n |S|). */
 export function facilityLocation(similarity: ArrayLike<number>, n: number, chosen: Iterable<number>): number {

@@ -78,7 +78,7 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
     [
       'an unknown method',
       ['select', 'p.jsonl', '-b', '3', '-m', 's2k'],
-      ['found     s2k', 'expected  s2l, got-d, dsir, tapt-knn, dapt, all-domains, random'],
+      ['found     s2k', 'expected  s2l, got-d, dsir, tapt-knn'],
     ],
     [
       'a method that picks toward a target, without one',

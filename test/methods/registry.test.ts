@@ -9,7 +9,8 @@ import { categories, signal } from '../../src/signals/signal.ts'
 describe('the registry', () => {
   test('finds methods by name and lists them when there is none', () => {
     expect(findMethod('s2l')).toBe(s2l)
-    expect(() => findMethod('s3l')).toThrow(/found s3l, expected s2l, got-d, dsir, tapt-knn, dapt, all-domains, random/)
+    const names = methods.map((method) => method.name).join(', ')
+    expect(() => findMethod('s3l')).toThrow(`found s3l, expected ${names}`)
   })
 
   test('has every option described and with a default, and unique names', () => {
@@ -59,6 +60,26 @@ describe('the registry', () => {
         Int32Array.from({ length: rows }, (_, row) => (row * 77) % rows),
       ),
       taken_by: signal('taken_by', new Int32Array(rows)),
+      coverage: signal(
+        'coverage',
+        Int32Array.from({ length: rows }, (_, row) => (row * 77) % rows),
+      ),
+      gain: signal('gain', new Float64Array(rows)),
+      spread: signal(
+        'spread',
+        Int32Array.from({ length: rows }, (_, row) => (row * 31) % rows),
+      ),
+      spread_distance: signal('spread_distance', new Float64Array(rows)),
+      redundancy: signal(
+        'redundancy',
+        Float64Array.from({ length: rows }, (_, row) => Math.cos(row)),
+      ),
+      near_to: signal('near_to', new Int32Array(rows)),
+      cell: signal(
+        'cell',
+        Int32Array.from({ length: rows }, (_, row) => row % 3),
+      ),
+      centroid_similarity: signal('centroid_similarity', new Float64Array(rows)),
       similarity: signal('similarity', new Float32Array(rows)),
     }
     for (const method of methods)
