@@ -18,7 +18,7 @@ import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
-import { checkCheckpoint, computeProxySignal, isProxyNeed } from './proxy-signals.ts'
+import { computeProxySignal, isProxyNeed } from './proxy-signals.ts'
 import type { Target } from './target.ts'
 import { computeTowardTarget, type TowardTarget } from './toward-target.ts'
 import type { Trajectories } from './trajectories.ts'
@@ -73,7 +73,7 @@ export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
 /**
  * Refuses, before anything is trained, what the pool cannot give.
  *
- * @throws {WinnowError} `no-source`, `too-many-clusters`, `checkpoint-not-kept`, `no-such-checkpoint`.
+ * @throws {WinnowError} `no-source`, `too-many-clusters`.
  */
 export function checkNeeds(
   { options }: Context<ResolvedOptions>,
@@ -82,7 +82,6 @@ export function checkNeeds(
 ): void {
   for (const need of needs) {
     if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
-    checkCheckpoint(need, options.proxy !== 'nano')
     if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',
