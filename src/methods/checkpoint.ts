@@ -30,6 +30,17 @@ export const checkpointsOption = () =>
     .describe('Checkpoints T of the proxy, evenly spaced, at which every row is scored')
 
 /**
+ * Whether rows are scored before training, checked before anything is trained.
+ *
+ * @throws {WinnowError} `no-such-checkpoint` for a number above `checkpoints`.
+ */
+export function atStart({ checkpoint, checkpoints }: { checkpoint: Checkpoint; checkpoints: number }): boolean {
+  if (checkpoint === 'start') return true
+  checkpointColumn(checkpoint, checkpoints)
+  return false
+}
+
+/**
  * Column of a signal with T checkpoints: `late` and `auto` are the last, `early` the one at a quarter of them, ceil(T / 4), a number that one.
  * S2L's paper (section 5, baselines) reports the better of an early and a late reference model and names no step; a quarter is ours.
  *

@@ -3,7 +3,7 @@
 import { z } from 'zod'
 import { WinnowError } from '../errors.ts'
 import { requireSignal } from '../signals/signal.ts'
-import { checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
+import { atStart, checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
 import { defineMethod, type RowScore, type SelectionInput, tokensNeed } from './method.ts'
 import { columnOf, selectByScore } from './ranking.ts'
 
@@ -38,9 +38,9 @@ export const highLearnability = defineMethod({
     url: 'https://arxiv.org/abs/2310.13008',
   },
   options,
-  needs: ({ checkpoint, checkpoints }, unit) => {
-    if (checkpoint === 'start') throw nothingLearned()
-    return [...tokensNeed(unit), { signal: 'initial' }, { signal: 'trajectories', checkpoints }]
+  needs: (given, unit) => {
+    if (atStart(given)) throw nothingLearned()
+    return [...tokensNeed(unit), { signal: 'initial' }, { signal: 'trajectories', checkpoints: given.checkpoints }]
   },
   score: (input) => learnability(input).score,
   select: (input) => {

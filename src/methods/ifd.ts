@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
-import { type Checkpoint, checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
+import { atStart, type Checkpoint, checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
 import { defineMethod, type RowScore, type SelectionInput, tokensNeed } from './method.ts'
 import { columnOf, rankRows, selectRanked } from './ranking.ts'
 
@@ -39,7 +39,7 @@ export const ifd = defineMethod({
     const at: Checkpoint = checkpoint !== 'auto' ? checkpoint : pretrained ? 'start' : 'late'
     return [
       ...tokensNeed(unit),
-      at === 'start' ? { signal: 'initial' } : { signal: 'trajectories', checkpoints },
+      atStart({ checkpoint: at, checkpoints }) ? { signal: 'initial' } : { signal: 'trajectories', checkpoints },
       { signal: 'unconditional', checkpoint: at, checkpoints },
     ]
   },

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
-import { checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
+import { atStart, checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
 import { defineMethod, type RowScore, type SelectionInput, tokensNeed } from './method.ts'
 import { columnOf, selectByScore } from './ranking.ts'
 
@@ -34,9 +34,9 @@ export const leastConfidence = defineMethod({
     url: 'https://arxiv.org/abs/2401.06692',
   },
   options,
-  needs: ({ checkpoint, checkpoints }, unit) => [
+  needs: (given, unit) => [
     ...tokensNeed(unit),
-    checkpoint === 'start' ? { signal: 'initial_confidence' } : { signal: 'confidence', checkpoints },
+    atStart(given) ? { signal: 'initial_confidence' } : { signal: 'confidence', checkpoints: given.checkpoints },
   ],
   score,
   select: (input) => {
@@ -46,7 +46,7 @@ export const leastConfidence = defineMethod({
 })
 
 function score({ rows, signals, options }: Omit<SelectionInput<Options>, 'budget' | 'seed'>): RowScore<Float32Array> {
-  const start = options.checkpoint === 'start'
+  const start = atStart(options)
   const signal = requireSignal(signals, start ? 'initial_confidence' : 'confidence', rows)
   const column = start ? 0 : checkpointColumn(options.checkpoint, signal.columns)
   return { name: 'confidence', taken: 'lowest', values: columnOf(signal, column) }

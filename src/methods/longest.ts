@@ -30,7 +30,7 @@ export const longest = defineMethod({
     url: 'https://arxiv.org/abs/2402.04833',
   },
   options,
-  needs: ({ length }, unit) => [...tokensNeed(unit), { signal: 'lengths', of: length }],
+  needs: ({ length }, unit) => [...tokensNeed(unit), { signal: 'lengths', part: length }],
   score,
   select: (input) => {
     const length = score(input)

@@ -33,7 +33,7 @@ export type SignalNeed =
    */
   | { signal: 'unconditional'; checkpoint: Exclude<Checkpoint, 'auto'>; checkpoints: number }
   /** [N] tokens of each whole row, trained ones or all; 0 where none that is trained lies inside the window. */
-  | { signal: 'lengths'; of: 'response' | 'all' }
+  | { signal: 'lengths'; part: 'response' | 'all' }
   /** [N] cluster ids (signals/clusters.ts), over `columns` evenly spaced columns of `of`, inside each group of `within`. */
   | ({ signal: 'clusters'; of: 'trajectories'; columns: number; within?: 'source' } & Omit<ClusterOptions, 'seed'>)
   /** [N] category of each row. */

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 import { requireSignal } from '../signals/signal.ts'
-import { checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
+import { atStart, checkpointColumn, checkpointOption, checkpointsOption } from './checkpoint.ts'
 import { defineMethod, type RowScore, type SelectionInput, tokensNeed } from './method.ts'
 import { columnOf, rankRows, selectRanked } from './ranking.ts'
 
@@ -30,9 +30,9 @@ export const middlePerplexity = defineMethod({
     url: 'https://arxiv.org/abs/2309.04564',
   },
   options,
-  needs: ({ checkpoint, checkpoints }, unit) => [
+  needs: (given, unit) => [
     ...tokensNeed(unit),
-    checkpoint === 'start' ? { signal: 'initial' } : { signal: 'trajectories', checkpoints },
+    atStart(given) ? { signal: 'initial' } : { signal: 'trajectories', checkpoints: given.checkpoints },
   ],
   score,
   select: (input) => {
@@ -44,7 +44,7 @@ export const middlePerplexity = defineMethod({
 type Scored = Omit<SelectionInput<Options>, 'budget' | 'seed'>
 
 function ranks({ rows, signals, options }: Scored) {
-  const start = options.checkpoint === 'start'
+  const start = atStart(options)
   const signal = requireSignal(signals, start ? 'initial' : 'trajectories', rows)
   const nll = columnOf(signal, start ? 0 : checkpointColumn(options.checkpoint, signal.columns))
   // In order of the losses: perplexities of large ones are alike, or infinite.

@@ -2,8 +2,11 @@
 
 import { readFile } from 'node:fs/promises'
 import type { TensorMap } from '../engine/tensor.ts'
+import { WinnowError } from '../errors.ts'
 import type { WeightFiles } from '../hub/model-files.ts'
 import { openSafetensors } from '../hub/weights.ts'
+import { checkpointColumn } from '../methods/checkpoint.ts'
+import type { SignalNeed } from '../methods/method.ts'
 import { encodeFloats } from '../models/float-formats.ts'
 import { encodeSafetensorsHeader } from '../models/safetensors.ts'
 import type { AtomicFile } from '../runs/files.ts'
@@ -139,3 +142,27 @@ export async function allTensors(file: WeightFiles): Promise<TensorMap> {
   for (const [name, { shape }] of file.names()) tensors.set(name, { shape: [...shape], data: await file.read(name) })
   return tensors
 }
+
+/**
+ * Refuses, before anything is trained, a checkpoint whose weights will not be there.
+ *
+ * @throws {WinnowError} `checkpoint-not-kept`, `no-such-checkpoint`.
+ */
+export function checkKept(needs: readonly SignalNeed[], { pretrained }: { pretrained: boolean }): void {
+  for (const need of needs) {
+    if (need.signal !== 'unconditional' || need.checkpoint === 'start') continue
+    const column = checkpointColumn(need.checkpoint, need.checkpoints)
+    if (pretrained && column !== need.checkpoints - 1) throw notKept(need.checkpoint)
+  }
+}
+
+export const notKept = (checkpoint: string | number): WinnowError =>
+  new WinnowError('usage', {
+    code: 'checkpoint-not-kept',
+    message:
+      'of a pretrained proxy only the last weights are kept, and responses without their prompts need a pass of their own',
+    path: '--checkpoint',
+    found: String(checkpoint),
+    expected: 'start or late',
+    hint: 'nano keeps the weights of every checkpoint.',
+  })

@@ -6,6 +6,7 @@ import { parseOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
 import { isNano } from '../models/nano.ts'
 import type { Json } from '../runs/hash.ts'
+import { checkKept } from './checkpoints.ts'
 import { checkImports, checkProxy } from './importable.ts'
 import {
   type ModelOptions,
@@ -53,7 +54,7 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
  * Fills in defaults and checks what can be checked without touching a file.
  *
  * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `nano-recipe`, `no-pool`, `unknown-signal`, `unneeded-signal`,
- * `two-loss-sources`, `half-imported`, `no-target`.
+ * `two-loss-sources`, `half-imported`, `checkpoint-not-kept`, `no-such-checkpoint`, `no-target`.
  */
 export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const { stem, extension } = poolName(options.pool[0] ?? '')
@@ -70,6 +71,7 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const needs = needsOf({ method, methodOptions, budget, proxy: model.proxy })
   checkImports(signals, method.name, needs)
   checkProxy(signals, model.proxy)
+  if (Object.keys(signals).length === 0) checkKept(needs, { pretrained: model.proxy !== 'nano' })
   const target = resolveTargetOptions(options, method.name, needs)
   return {
     ...pool,

@@ -1,6 +1,7 @@
 /** What the proxy of a run will cost, from its batches and a short calibration on this machine. */
 
 import type { Device } from '../engine/session.ts'
+import type { SignalNeed } from '../methods/method.ts'
 import { countParameters } from '../models/parameters.ts'
 import { randomStream } from '../random/philox.ts'
 import { TRAINED_BIT } from '../tokenizer/tokenizer.ts'
@@ -48,6 +49,7 @@ export async function planProxy(
       hiddenSize: proxy.model.hiddenSize,
       /** Of one pass over the pool without gradients. */
       passSeconds: pass / rate.score,
+      passFlops: pass,
       facts: {
         name: options.proxy,
         parameters,
@@ -63,11 +65,26 @@ export async function planProxy(
         { stage: 'train the proxy', seconds: flops.training / rate.train },
         { stage: `score the pool ${recorded} times`, seconds: flops.scoring / rate.score },
       ],
-      diskBytes: 4 * recorded * counted.count + (pretrained ? 1 : recorded) * 4 * trained + 8 * trained,
+      diskBytes: 8 * recorded * counted.count + (pretrained ? 1 : recorded) * 4 * trained + 8 * trained,
     }
   } finally {
     await trainer.release()
   }
+}
+
+/** The passes over the pool that signals take beside the recorded training, each once. */
+export function scoringPasses(
+  needs: readonly SignalNeed[],
+  { signals }: Pick<ResolvedOptions, 'signals'>,
+  counted: Counted,
+): { stage: string; passes: number }[] {
+  const wants = (...names: string[]) =>
+    needs.some(({ signal }) => names.includes(signal) && !Object.hasOwn(signals, signal))
+  return [
+    ...(wants('initial', 'initial_confidence') ? [{ stage: 'score the pool before training', passes: 1 }] : []),
+    // The matrix products of a response's tokens cost what they cost in the row.
+    ...(wants('unconditional') ? [{ stage: 'score responses alone', passes: counted.trained / counted.tokens }] : []),
+  ]
 }
 
 /** FLOPs of batches in training and in scoring; `density`: share of tokens that carry loss. */

@@ -11,9 +11,9 @@ import { lossFacts } from '../signals/loss-column.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TokenRows } from '../training/rows.ts'
-import { findLosses, readLosses } from './loss-files.ts'
+import { findScores, readLosses } from './loss-files.ts'
 import { needsOf, type ResolvedOptions, resolveOptions, type SelectContext, type SelectOptions } from './options.ts'
-import { planProxy } from './plan-proxy.ts'
+import { planProxy, scoringPasses } from './plan-proxy.ts'
 import { planOverPool, planTarget } from './plan-target.ts'
 import { recordEncoder, trainOnPool } from './pool.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
@@ -63,22 +63,27 @@ export async function planSelect(
   const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
   const needs = needsOf(options)
   if (!sources && needs.some((need) => need.signal === 'source')) throw noSource(options.method.name)
-  const recorded = needs.find((need) => need.signal === 'trajectories')
+  const recorded = needs.find((need) => need.signal === 'trajectories' || need.signal === 'confidence')
   const seconds = [
     { stage: 'read, tokenise and write', seconds: PASSES * passSeconds + counted.secondsForPool },
     ...clusteringTime(needs, rows),
   ]
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }
-  const imported = recorded && (await planImport(options, rows, signal))
+  const imported = await planImport(options, rows, signal)
   if (imported) seconds.push(imported.seconds)
   const embeds = options.embedding === 'proxy'
+  const trains = (recorded !== undefined && !imported) || (embeds && !pretrained)
+  const passes = scoringPasses(needs, options, counted)
   const planned =
-    (recorded && !imported) || embeds
+    trains || embeds || passes.length > 0
       ? await planProxy(counted, recorded?.checkpoints ?? 1, { device, options, pretrained })
       : undefined
-  // A pretrained model embeds as it is.
-  const proxy = embeds && pretrained ? undefined : planned
+  const proxy = trains ? planned : undefined
   if (proxy) seconds.push(...proxy.seconds)
+  const { passSeconds: onePass = 0, passFlops = 0 } = planned ?? {}
+  for (const { stage, passes: count } of passes) seconds.push({ stage, seconds: count * onePass })
+  const passFlopsTotal = passes.reduce((total, { passes: count }) => total + count * passFlops, 0)
+  const { training, scoring } = proxy?.flops ?? { training: 0, scoring: 0 }
   const toward = await planTarget(options, needs, { dataset, rows, proxy: planned, signal })
   if (toward) seconds.push(...toward.seconds)
   const over = toward ? undefined : await planOverPool(options, needs, { dataset, rows, proxy: planned, signal })
@@ -98,7 +103,7 @@ export async function planSelect(
     imported: imported?.facts,
     target: toward?.target,
     embedding: over?.embedding,
-    flops: proxy?.flops ?? { training: 0, scoring: 0, total: 0 },
+    flops: { training, scoring: scoring + passFlopsTotal, total: training + scoring + passFlopsTotal },
     // Tokens with their index, the selection twice (in the run and where it was asked for), the page, and what the proxy leaves.
     diskBytes: Math.round(
       4 * counted.tokens +
@@ -106,6 +111,7 @@ export async function planSelect(
         2 * share * inputBytes +
         300_000 +
         ((imported ?? proxy)?.diskBytes ?? 0) +
+        8 * passes.length * rows +
         ((toward ?? over)?.diskBytes ?? 0),
     ),
     seconds,
@@ -167,17 +173,20 @@ export async function countTokens(
   }
 }
 
-/** Reads losses that were recorded elsewhere, so that what is wrong with them is known before a run. */
+/** Reads scores that were recorded elsewhere, so that what is wrong with them is known before a run. Facts are those of the first. */
 async function planImport({ signals, memoryLimit }: ResolvedOptions, rows: number, signal?: AbortSignal) {
-  if (signals.trajectories === undefined) return undefined
+  const files = Object.values(await findScores(signals))
+  if (files.length === 0) return undefined
   const started = performance.now()
-  const columns = await readLosses(await findLosses(signals.trajectories), { rows, memoryLimit, signal })
+  const read = []
+  for (const file of files) read.push(await readLosses(file, { rows, memoryLimit, signal }))
+  const [columns] = read
   const steps = columns.map(({ step }) => step)
   const { incomplete } = lossFacts(columns)
   return {
-    facts: { file: signals.trajectories, rows, columns: steps.length, steps, incomplete },
+    facts: { file: files[0].path, rows, columns: steps.length, steps, incomplete },
     seconds: { stage: 'import losses', seconds: (performance.now() - started) / 1000 },
-    diskBytes: 4 * rows * steps.length,
+    diskBytes: 4 * rows * read.reduce((total, { length }) => total + length, 0),
   }
 }
 

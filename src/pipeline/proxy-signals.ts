@@ -1,13 +1,12 @@
 /** Computes the signals that come from the proxy's scores of the pool: recorded in its training, or in a pass of their own. */
 
-import { WinnowError } from '../errors.ts'
 import { checkpointColumn } from '../methods/checkpoint.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import { type Signal, signal } from '../signals/signal.ts'
 import { responsesAlone } from '../training/responses.ts'
 import { windowLabels } from '../training/trajectories.ts'
-import { readTensors } from './checkpoints.ts'
+import { notKept, readTensors } from './checkpoints.ts'
 import { type Context, notify } from './context.ts'
 import { type ImportedName, importScores } from './imported.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -87,9 +86,9 @@ export async function computeProxySignal(
     case 'lengths': {
       const { store, hash } = tokens
       const { maxLength } = context.options
-      const whole = need.of === 'all' ? store.lengths : store.labels
+      const whole = need.part === 'all' ? store.lengths : store.labels
       const data = windowLabels(store, maxLength).map((labels, row) => (labels === 0 ? 0 : whole[row]))
-      keep(signal('lengths', data), hashJson({ tokens: hash, of: need.of, maxLength }))
+      keep(signal('lengths', data), hashJson({ tokens: hash, part: need.part, maxLength }))
     }
   }
 }
@@ -146,28 +145,6 @@ async function modelAt(
     },
   }
 }
-
-/**
- * Refuses, before anything is trained, a checkpoint whose weights will not be there.
- *
- * @throws {WinnowError} `checkpoint-not-kept`, `no-such-checkpoint`.
- */
-export function checkCheckpoint(need: SignalNeed, pretrained: boolean): void {
-  if (need.signal !== 'unconditional' || need.checkpoint === 'start') return
-  const column = checkpointColumn(need.checkpoint, need.checkpoints)
-  if (pretrained && column !== need.checkpoints - 1) throw notKept(need.checkpoint)
-}
-
-const notKept = (checkpoint: string | number) =>
-  new WinnowError('usage', {
-    code: 'checkpoint-not-kept',
-    message:
-      'of a pretrained proxy only the last weights are kept, and responses without their prompts need a pass of their own',
-    path: '--checkpoint',
-    found: String(checkpoint),
-    expected: 'start or late',
-    hint: 'nano keeps the weights of every checkpoint.',
-  })
 
 function tellOfRandomStart(context: Context): void {
   notify(context, {

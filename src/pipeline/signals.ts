@@ -6,7 +6,6 @@ import type { Dataset } from '../dataset/dataset.ts'
 import { WinnowError } from '../errors.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { SignalNeed } from '../methods/method.ts'
-import { isNano } from '../models/nano.ts'
 import { workerThreads } from '../parallel/threads.ts'
 import type { Json } from '../runs/hash.ts'
 import { clusterRows, evenColumns, takeColumns } from '../signals/clusters.ts'
@@ -20,7 +19,7 @@ import type { ResolvedOptions } from './options.ts'
 import { computeOverPool, embedPoolAlone, type OverPool } from './over-pool.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
-import { checkCheckpoint, computeProxySignal, isProxyNeed } from './proxy-signals.ts'
+import { computeProxySignal, isProxyNeed } from './proxy-signals.ts'
 import type { Target } from './target.ts'
 import { computeTowardTarget, type TowardTarget } from './toward-target.ts'
 import type { Trajectories } from './trajectories.ts'
@@ -77,7 +76,7 @@ export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
 /**
  * Refuses, before anything is trained, what the pool cannot give.
  *
- * @throws {WinnowError} `no-source`, `too-many-clusters`, `checkpoint-not-kept`, `no-such-checkpoint`.
+ * @throws {WinnowError} `no-source`, `too-many-clusters`.
  */
 export function checkNeeds(
   { options }: Context<ResolvedOptions>,
@@ -86,7 +85,6 @@ export function checkNeeds(
 ): void {
   for (const need of needs) {
     if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
-    checkCheckpoint(need, !isNano(options.proxy))
     if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',

@@ -6,8 +6,8 @@ import type { TokenRows } from './rows.ts'
 /**
  * Rows of the trained tokens alone, those of several turns one behind the other, without prompts and role markers. A row is cut to `maxLength` before,
  * so that the tokens are the ones that are scored with the prompt. In front stands the token that begins a text (`bosId`), where the
- * model has one; else nothing, and the first response token, which nothing goes before, carries no loss: so it is in the code of
- * Superfiltering (Li et al. 2024), whose GPT-2 tokenizer puts nothing in front of a text. O(tokens) for rows that are cut, else O(1) a row.
+ * model has one; else nothing, and the first response token, which nothing goes before, carries no loss. (The code of Superfiltering, Li et al.
+ * 2024, leaves out the first token with GPT-2 too, whose tokenizer puts nothing in front of a text by itself.) O(tokens) for rows that are cut, else O(1) a row.
  */
 export function responsesAlone(rows: TokenRows, options: { maxLength: number; bosId?: number }): TokenRows {
   const { maxLength, bosId } = options

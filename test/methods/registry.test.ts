@@ -6,6 +6,10 @@ import { findMethod, methods } from '../../src/methods/registry.ts'
 import { s2l } from '../../src/methods/s2l.ts'
 import { categories, signal } from '../../src/signals/signal.ts'
 
+/** Numbers between 0 and 1, and as much more, row-major [rows, columns]. */
+const waves = (rows: number, columns: number, more = 0) =>
+  Float32Array.from({ length: rows * columns }, (_, i) => more + 0.5 + Math.sin(i * 7.1) / 2.1)
+
 describe('the registry', () => {
   test('finds methods by name and lists them when there is none', () => {
     expect(findMethod('s2l')).toBe(s2l)
@@ -19,6 +23,16 @@ describe('the registry', () => {
       for (const option of describeOptions(method)) {
         expect(option.description, `${method.name} ${option.name}`).not.toBe('')
         expect(option.default, `${method.name} ${option.name}`).not.toBe('undefined')
+      }
+  })
+
+  test('has one meaning and one default for an option that several methods have', () => {
+    const met = new Map<string, string>()
+    for (const method of methods)
+      for (const { name, ...rest } of describeOptions(method)) {
+        const told = JSON.stringify(rest)
+        expect(met.get(name) ?? told, `${method.name} ${name}`).toBe(told)
+        met.set(name, told)
       }
   })
 
@@ -81,6 +95,15 @@ describe('the registry', () => {
       ),
       centroid_similarity: signal('centroid_similarity', new Float64Array(rows)),
       similarity: signal('similarity', new Float32Array(rows)),
+      trajectories: signal('trajectories', waves(rows, 12), { columns: 12 }),
+      confidence: signal('confidence', waves(rows, 12), { columns: 12 }),
+      initial: signal('initial', waves(rows, 1, 5)),
+      // Above every loss with the prompt: no row is left out.
+      unconditional: signal('unconditional', waves(rows, 1, 9)),
+      lengths: signal(
+        'lengths',
+        Uint32Array.from({ length: rows }, (_, row) => 1 + (row % 40)),
+      ),
     }
     for (const method of methods)
       for (const budget of [{ unit: 'rows', rows: 31 } as const, { unit: 'tokens', tokens: 31 * 9 } as const]) {
