@@ -21,6 +21,7 @@ import {
   type ResolvedPoolOptions,
   resolvePoolOptions,
 } from './pool-options.ts'
+import type { Recording } from './recording.ts'
 import { type ResolvedTargetOptions, resolveTargetOptions, type TargetOptions } from './target-options.ts'
 
 export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOptions, TargetOptions {
@@ -34,6 +35,10 @@ export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOption
   out?: string
   /** Signals read from files made elsewhere, in place of computing them: `{ trajectories: 'losses.parquet' }` (pipeline/importable.ts). */
   signals?: Record<string, string>
+  /** Seed of the method's own choice, where it is another than that of the proxy and the clusters. Default: `seed`. */
+  drawSeed?: number
+  /** Losses are recorded at more checkpoints than the method reads (pipeline/recording.ts). Default: at as many. */
+  recording?: Recording
 }
 
 export type SelectContext = PipelineContext
@@ -46,6 +51,8 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
   out: string
   signals: Record<string, string>
   training: ResolvedTrainingOptions
+  drawSeed?: number
+  recording?: Recording
 }
 
 /**
@@ -80,6 +87,8 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
     out: options.out ?? `${stem}.selected${extension}`,
     signals,
     training: resolveTrainingOptions(options, model.proxy),
+    drawSeed: options.drawSeed,
+    recording: options.recording,
   }
 }
 

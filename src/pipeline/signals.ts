@@ -18,6 +18,7 @@ import type { LossFiles } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool, Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
+import { narrowed, recordedCheckpoints } from './recording.ts'
 import type { Target } from './target.ts'
 import { computeTowardTarget, type TowardTarget } from './toward-target.ts'
 import { recordPool, type Trajectories } from './trajectories.ts'
@@ -126,7 +127,9 @@ export async function computeSignals(
           computed.hashes.trajectories = imported.hash
           break
         }
-        const trajectories = await recordPool(context, tokens, need.checkpoints, pretrained)
+        const { recording } = context.options
+        const recorded = await recordPool(context, tokens, recordedCheckpoints(need.checkpoints, recording), pretrained)
+        const trajectories = narrowed(recorded, need.checkpoints, recording)
         computed.trajectories = trajectories
         computed.signals.trajectories = trajectories.signal
         computed.hashes.trajectories = trajectories.hash
