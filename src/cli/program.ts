@@ -19,7 +19,7 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'score', 'train', 'warmup', 'compare', 'analyse', 'explain', 'methods', 'doctor']
+const commands = ['select', 'score', 'train', 'warmup', 'compare', 'analyse', 'ablate', 'explain', 'methods', 'doctor']
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -47,6 +47,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
   await addWarmup(program, words)
   await addCompare(program, words)
   await addAnalyse(program, words)
+  await addAblate(program, words)
   addExplain(program)
   addMethods(program)
   addDoctor(program, (ending) => {
@@ -109,4 +110,11 @@ async function addAnalyse(program: Command, words: readonly string[]): Promise<v
   const command = program.command('analyse').summary('what the clusters, topics and gradients of a selection say')
   if (words.includes('analyse')) (await import('./analyse.ts')).defineAnalyse(command)
   else command.argument('[run]')
+}
+
+/** Adds `ablate`, whose options are defined where it is asked for. */
+async function addAblate(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('ablate').summary('select in several ways and compare the picks')
+  if (words.includes('ablate')) (await import('./ablate.ts')).defineAblate(command)
+  else command.argument('[pool...]')
 }

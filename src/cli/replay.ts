@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { WinnowError } from '../errors.ts'
+import { COLUMNS } from '../pipeline/recording.ts'
 import { POOLINGS } from '../pipeline/target-options.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { DEVICES } from './common-options.ts'
@@ -18,6 +19,8 @@ const configSchema: z.ZodType<Partial<AskedOptions>> = z.object({
   out: z.string().optional(),
   run: z.string().optional(),
   seed: z.number().optional(),
+  drawSeed: z.number().optional(),
+  recording: z.object({ checkpoints: z.number(), columns: z.enum(COLUMNS) }).optional(),
   proxy: z.string().optional(),
   signals: z.record(z.string(), z.string()).optional(),
   target: z.array(z.string()).optional(),

@@ -36,10 +36,20 @@ export interface SelectFlags extends CommonFlags, TargetOptions {
   config?: string
 }
 
-/** Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. */
-export function addSelectOptions(command: Command): void {
+/**
+ * Adds every option to the command. Defaults are the pipeline's: nothing is filled in here, so that `--config` can be. `ablate` writes several picks
+ * into its run, so it has `--vary` in the place of what is about one output.
+ */
+export function addSelectOptions(command: Command, of: 'select' | 'ablate' = 'select'): void {
   const add = adder(command)
   const what = 'What to select:'
+  if (of === 'ablate')
+    add(
+      what,
+      '--vary <option=values>',
+      'another pick for each value, such as checkpoints=3,6,12: an option of the method, or seed, draw (the seed of the choice alone), budget, method, proxy, embedding, max-length, first-checkpoints, last-checkpoints (those of the longest recording); may be given several times',
+      another,
+    )
   add(what, '-b, --budget <amount>', '30% (of the rows), 5000 (rows), 500ktok or 2Mtok (training tokens)')
   add(
     what,
@@ -53,11 +63,18 @@ export function addSelectOptions(command: Command): void {
   )
   addTarget(add)
   const writing = 'Writing:'
-  add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
-  add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')
+  if (of === 'select') {
+    add(writing, '-o, --out <file>', 'selected records (default: the pool with .selected in its name, here)')
+    add(writing, '--run <directory>', 'losses, checkpoints, report (default: the pool with .winnow in its name, here)')
+  } else {
+    const run = 'losses, checkpoints, picks, page (default: the pool with .ablation.winnow in its name, here)'
+    add(writing, '--run <directory>', run)
+  }
   add(writing, '--overwrite', 'replace an output that is there')
-  add(writing, '--config <manifest>', 'do what an earlier run did; options given beside it win')
-  add(writing, '--dry-run', 'say what would be done and what it costs; write nothing')
+  if (of === 'select') {
+    add(writing, '--config <manifest>', 'do what an earlier run did; options given beside it win')
+    add(writing, '--dry-run', 'say what would be done and what it costs; write nothing')
+  }
   add(writing, '--json', 'one JSON object on standard output')
   add(writing, '--verbose', 'show where an unexpected error came from')
   const proxy = 'The proxy, whose losses tell the rows apart:'
@@ -173,24 +190,25 @@ export function optionsOf(pool: string[], flags: SelectFlags): Partial<AskedOpti
  * @throws {WinnowError} `no-inputs`, `no-budget`, `unknown-method`, `other-methods-option`, `bad-option`, `no-target`,
  * and as `checkImports` and `checkProxy`.
  */
-export function checkOptions(options: Partial<AskedOptions>): AskedOptions {
+export function checkOptions(options: Partial<AskedOptions>, command: 'select' | 'ablate' = 'select'): AskedOptions {
   const usage = (
     code: string,
     message: string,
     rest: { path?: string; found?: string; expected?: string; hint: string },
   ) => new WinnowError('usage', { code, message, ...rest })
   const { pool = [], budget } = options
+  const varied = command === 'ablate' ? ' --vary checkpoints=3,6,12' : ''
   if (pool.length === 0) {
     throw usage('no-inputs', 'no pool was given', {
       expected: 'one or more files',
-      hint: 'For example: winnow select pool.jsonl --budget 30%.',
+      hint: `For example: winnow ${command} pool.jsonl --budget 30%${varied}.`,
     })
   }
   if (budget === undefined) {
     throw usage('no-budget', 'how much to select was not said', {
       path: '--budget',
       expected: '30% (of the rows), 5000 (rows) or 2Mtok (training tokens)',
-      hint: `For example: winnow select ${pool.join(' ')} --budget 30%.`,
+      hint: `For example: winnow ${command} ${pool.join(' ')} --budget 30%${varied}.`,
     })
   }
   const method = findMethod(options.method ?? 's2l')

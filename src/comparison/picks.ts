@@ -49,7 +49,8 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
   const used: { label: string; stages: StageTime[]; own: number }[] = []
   const picks: Pick[] = []
   const deterministic = new Set<string>()
-  const recorded = mostCheckpoints(options)
+  // One training run of the proxy serves methods that read it at different numbers of checkpoints.
+  const recording = { checkpoints: mostCheckpoints(options), columns: 'even' as const }
   for (const entry of options.entries) {
     const stages: StageTime[] = []
     let own = 0
@@ -58,10 +59,9 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
       const budget = budgets[b]
       const mine: Context<ResolvedOptions> = {
         ...context,
-        options: entryOptions(options, source.asked, entry, options.budgets[b]),
+        options: { ...entryOptions(options, source.asked, entry, options.budgets[b]), recording },
         emit,
         stages: [],
-        recorded,
       }
       const needs = needsOf(mine.options)
       if (computed === undefined || needs.some(({ signal }) => signal === 'potential')) {
@@ -88,13 +88,13 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
 }
 
 /** Checkpoints that the methods ask the proxy's training for, at most. */
-function mostCheckpoints({ entries, proxy, budgets }: ResolvedCompareOptions): number | undefined {
+function mostCheckpoints({ entries, proxy, budgets }: ResolvedCompareOptions): number {
   const asked = entries.flatMap(({ method, options }) =>
     needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).flatMap((need) =>
       'checkpoints' in need ? [need.checkpoints] : [],
     ),
   )
-  return asked.length === 0 ? undefined : Math.max(...asked)
+  return Math.max(1, ...asked)
 }
 
 const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows : budget.tokens)

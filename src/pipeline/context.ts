@@ -22,8 +22,6 @@ export interface Context<O extends BaseOptions = BaseOptions> {
   /** Set where a run has data of two kinds: its stages, files and counts are then the section's own. */
   section?: Section
   notices: Notice[]
-  /** Checkpoints that another signal of the run records in the proxy's training: what needs fewer reads of them. */
-  recorded?: number
   /** Stages run so far, for the result. */
   stages: StageTime[]
 }

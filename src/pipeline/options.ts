@@ -23,6 +23,7 @@ import {
   type ResolvedPoolOptions,
   resolvePoolOptions,
 } from './pool-options.ts'
+import type { Recording } from './recording.ts'
 import { type ResolvedTargetOptions, resolveTargetOptions, type TargetOptions } from './target-options.ts'
 
 export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOptions, TargetOptions {
@@ -36,6 +37,10 @@ export interface SelectOptions extends PoolOptions, ModelOptions, TrainingOption
   out?: string
   /** Signals read from files made elsewhere, in place of computing them: `{ trajectories: 'losses.parquet' }` (pipeline/importable.ts). */
   signals?: Record<string, string>
+  /** Seed of the method's own choice, where it is another than that of the proxy and the clusters. Default: `seed`. */
+  drawSeed?: number
+  /** Losses are recorded at more checkpoints than the method reads (pipeline/recording.ts). Default: at as many. */
+  recording?: Recording
 }
 
 export type SelectContext = PipelineContext
@@ -48,6 +53,8 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
   out: string
   signals: Record<string, string>
   training: ResolvedTrainingOptions
+  drawSeed?: number
+  recording?: Recording
 }
 
 /**
@@ -71,7 +78,7 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const needs = needsOf({ method, methodOptions, budget, proxy: model.proxy })
   checkImports(signals, method.name, needs)
   checkProxy(signals, model.proxy)
-  if (Object.keys(signals).length === 0) checkKept(needs, { pretrained: model.proxy !== 'nano' })
+  if (Object.keys(signals).length === 0) checkKept(needs, { pretrained: !isNano(model.proxy) })
   const target = resolveTargetOptions(options, method.name, needs)
   return {
     ...pool,
@@ -83,6 +90,8 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
     out: options.out ?? `${stem}.selected${extension}`,
     signals,
     training: resolveTrainingOptions(options, model.proxy),
+    drawSeed: options.drawSeed,
+    recording: options.recording,
   }
 }
 

@@ -13,6 +13,7 @@ import type { ResolvedOptions } from './options.ts'
 import { recordEncoder, type Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
 import { proxyFor } from './proxy.ts'
+import { recordedCheckpoints } from './recording.ts'
 import { recordPool } from './trajectories.ts'
 
 /** Rows of a shard: a minute or two of a small model on two cores. */
@@ -82,7 +83,7 @@ async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens, ch
   const { hash, models } = await recordPool(
     context,
     tokens,
-    context.recorded ?? (checkpoint === 'late' ? 1 : CHECKPOINTS),
+    recordedCheckpoints(checkpoint === 'late' || checkpoint === 'auto' ? 1 : CHECKPOINTS, context.options.recording),
   )
   if (typeof checkpoint === 'number' && checkpoint > models.length)
     throw new WinnowError('usage', {

@@ -12,6 +12,7 @@ import { type ImportedName, importScores } from './imported.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Tokens } from './pool.ts'
 import { proxyFor } from './proxy.ts'
+import { narrowed, recordedCheckpoints } from './recording.ts'
 import { type RowScoring, scoreRowsOnce } from './row-scores.ts'
 import type { ComputedSignals, SignalSources } from './signals.ts'
 import { recordPool } from './trajectories.ts'
@@ -48,7 +49,11 @@ export async function computeProxySignal(
     return
   }
   const record = async (checkpoints: number) => {
-    computed.trajectories ??= await recordPool(context, tokens, checkpoints, pretrained)
+    const { recording } = context.options
+    computed.trajectories ??= narrowed(
+      await recordPool(context, tokens, recordedCheckpoints(checkpoints, recording), pretrained),
+      ...([checkpoints, recording] as const),
+    )
     return computed.trajectories
   }
   switch (need.signal) {

@@ -39,6 +39,7 @@ export async function choose(
   const { options, run } = context
   const { rows } = pool.facts
   const perRow = computed.signals.tokens.data
+  const { seed, drawSeed = seed } = options
   const result = await perform<Json>(context, {
     name: 'select',
     version: 1,
@@ -47,7 +48,7 @@ export async function choose(
       method: options.method.name,
       options: options.methodOptions as Json,
       budget: budget as unknown as Json,
-      seed: options.seed,
+      seed: drawSeed,
       maxLength: options.maxLength,
     },
     async execute(work) {
@@ -56,7 +57,7 @@ export async function choose(
         budget,
         signals: computed.signals,
         options: options.methodOptions,
-        seed: options.seed,
+        seed: drawSeed,
       })
       if (selection.selected.length === 0)
         throw new WinnowError('input', {
