@@ -23,7 +23,7 @@ const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
 const core = [
   ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'importance'],
-  ...['methods', 'signals', 'random', 'webassembly'],
+  ...['methods', 'signals', 'random', 'webassembly', 'generation'],
 ]
 
 /** Each room and the rooms it may use at run time. */
@@ -37,6 +37,7 @@ const arrows: Record<string, string[]> = {
   transport: ['random', 'similarity', 'webassembly'],
   importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
+  generation: ['training', 'models', 'engine', 'tokenizer', 'random'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   evaluation: ['training', 'tokenizer', 'random'],
   signals: ['random'],
@@ -62,6 +63,7 @@ const arrows: Record<string, string[]> = {
     'transport',
     'importance',
     'embedding',
+    'generation',
     'parallel',
     'evaluation',
     'report',
