@@ -22,7 +22,17 @@ const roomOf = (file: string) => (file.includes('/') ? file.split('/')[0] : '')
 
 /** Rooms that run in a browser as well: bytes, typed arrays and callbacks only. */
 const core = [
-  ...['engine', 'models', 'training', 'clustering', 'similarity', 'transport', 'submodular', 'importance'],
+  ...[
+    'engine',
+    'models',
+    'training',
+    'generation',
+    'clustering',
+    'similarity',
+    'transport',
+    'submodular',
+    'importance',
+  ],
   ...['methods', 'signals', 'random', 'webassembly', 'analysis'],
 ]
 
@@ -38,6 +48,7 @@ const arrows: Record<string, string[]> = {
   submodular: ['random', 'similarity', 'webassembly'],
   importance: ['webassembly'],
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
+  generation: ['training', 'models', 'engine', 'tokenizer', 'random'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   sandbox: [],
   evaluation: ['training', 'tokenizer', 'random'],
@@ -66,6 +77,7 @@ const arrows: Record<string, string[]> = {
     'submodular',
     'importance',
     'embedding',
+    'generation',
     'parallel',
     'evaluation',
     'report',

@@ -9,7 +9,7 @@ import { bindDims } from './interpreter.ts'
 import { lowerGraph, type ProductPrecision } from './onnx/lowering.ts'
 import { encodeModel } from './onnx/protobuf.ts'
 import type { Dims } from './shape.ts'
-import { type Node, reachable, type Tensor } from './tensor.ts'
+import { type Node, reachable, type Tensor, type TensorMap } from './tensor.ts'
 
 export type OrtApi = typeof Ort
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda'
@@ -39,12 +39,16 @@ export interface Executable {
   /** Names of the graph inputs, in graph order. */
   readonly inputs: readonly string[]
   /**
-   * Runs the graph. `into` gives tensors that outputs are written to (cpu): memory is then reused from run to run. Shapes of the feeds are
-   * checked against the graph's. Errors name the input.
+   * Runs the graph. `into` gives tensors that outputs are written to (cpu): memory is then reused from run to run. `only` names the outputs
+   * that are wanted; the others are computed and dropped. Shapes of the feeds are checked against the graph's. Errors name the input.
    *
    * @throws {WinnowError} `out-of-memory`, `device-lost`, `precision-unsupported`.
    */
-  run(feeds: Record<string, Feed>, into?: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>
+  run(
+    feeds: Record<string, Feed>,
+    into?: Record<string, OrtTensor>,
+    only?: readonly string[],
+  ): Promise<Record<string, OrtTensor>>
   /** FLOPs of matrix products in one run with these named dimensions. */
   flops(dims: Dims): number
   release(): Promise<void>
@@ -53,6 +57,11 @@ export interface Executable {
 export interface CompileOptions {
   /** Outputs that stay on the device (webgpu); the others are copied back. */
   keep?: readonly string[]
+  /**
+   * Inputs that never change, by name, as constants of the graph: cpu arranges matrices for its products once, at the price of a copy, and
+   * sums each product's row in the same order however many rows and threads there are. Default: none.
+   */
+  frozen?: TensorMap
   /** Further ONNX Runtime session options. */
   session?: InferenceSession.SessionOptions
 }
@@ -65,9 +74,13 @@ export async function compile(
 ): Promise<Executable> {
   const nodes = reachable(Object.values(outputs))
   const inputs = new Map<string, Node>(
-    nodes.flatMap((node) => (node.name === undefined ? [] : [[node.name, node] as const])),
+    nodes.flatMap((node) =>
+      node.name === undefined || options.frozen?.has(node.name) ? [] : [[node.name, node] as const],
+    ),
   )
-  const model = encodeModel(lowerGraph(outputs, device.name === 'cpu' ? 'cpu' : 'gpu', device.precision))
+  const graph = lowerGraph(outputs, device.name === 'cpu' ? 'cpu' : 'gpu', device.precision, options.frozen)
+  const external = graph.initializers.filter((initializer) => initializer.external)
+  const model = encodeModel(graph)
   const kept = new Set(options.keep)
   const attempt = async <T>(work: Promise<T>): Promise<T> => {
     try {
@@ -84,6 +97,12 @@ export async function compile(
     // A pattern of memory is planned for each shape of batch: a second arrangement of all activations beside the first run's, twice the peak.
     enableMemPattern: false,
     logSeverityLevel: 3,
+    ...(external.length > 0 && {
+      externalData: external.map(({ name, data }) => ({
+        path: name,
+        data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      })),
+    }),
     ...(device.name === 'webgpu'
       ? {
           preferredOutputLocation: Object.fromEntries(
@@ -97,7 +116,7 @@ export async function compile(
   return {
     device,
     inputs: [...inputs.keys()],
-    async run(feeds, into) {
+    async run(feeds, into, only) {
       bindDims(
         [...inputs].map(([name, node]) => {
           const feed = feeds[name]
@@ -105,8 +124,9 @@ export async function compile(
           return { tensor: node.outputs[0], shape: feed.dims }
         }),
       )
-      if (into === undefined) return (await attempt(session.run(feeds))) as Record<string, OrtTensor>
-      const fetches = Object.fromEntries(Object.keys(outputs).map((name) => [name, into[name] ?? null]))
+      if (into === undefined)
+        return (await attempt(only ? session.run(feeds, only) : session.run(feeds))) as Record<string, OrtTensor>
+      const fetches = Object.fromEntries((only ?? Object.keys(outputs)).map((name) => [name, into[name] ?? null]))
       const results = (await attempt(session.run(feeds, fetches))) as Record<string, OrtTensor>
       for (const name of Object.keys(into)) {
         // The binding gives back a copy beside what it has written: dropped now rather than when memory is collected.

@@ -4,14 +4,14 @@
  * GPTNeoXForCausalLM has them: query, key and value are one projection, [heads, 3, head size] along its outputs.
  */
 
-import { causalAttention, rotary } from '../engine/operators/attention.ts'
+import { rotary } from '../engine/operators/attention.ts'
 import { add } from '../engine/operators/elementwise.ts'
 import { gatherRows } from '../engine/operators/gather.ts'
 import { reshape } from '../engine/operators/layout.ts'
 import { layerNorm } from '../engine/operators/normalise.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
 import { type Activation, activate } from './activation.ts'
-import { mergeHeads, splitHeads } from './heads.ts'
+import { cacheInputs, mergeHeads, selfAttention, splitHeads } from './heads.ts'
 import { fusedLinear, linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
 import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
@@ -84,11 +84,12 @@ export function gptNeox(config: GptNeoxConfig, origin: Origin): LanguageModel {
 /** The forward graph; with `positions` the last layer only there, but for its keys and values, as in llama.ts. */
 function gptNeoxGraph(config: GptNeoxConfig, declared: readonly Parameter[], options: GraphOptions = {}): ModelGraph {
   const { heads, layers: count, hiddenSize: d } = config
-  const { positions, adapters, maxLength = config.maxLength, block = (build, x) => build(x) } = options
+  const { positions, adapters, maxLength = config.maxLength, cached, block = (build, x) => build(x) } = options
+  const cache = cached ? cacheInputs() : undefined
   const parameters = new Map(declared.map(({ name, shape }) => [name, input(name, shape)]))
   const weight = (name: string) => parameters.get(name) as Tensor
   const layers = { parameters, adapters }
-  const rotation = { maxLength, ...rotaryFrequencies(config.rotary) }
+  const rotation = { maxLength, positions: cache?.positions, ...rotaryFrequencies(config.rotary) }
   const tokens = input('tokens', ['batch', 'length'], 'int32')
   const table = weight('gpt_neox.embed_in.weight')
   const norm = (x: Tensor, module: string) =>
@@ -99,7 +100,8 @@ function gptNeoxGraph(config: GptNeoxConfig, declared: readonly Parameter[], opt
     const fused = { groups: heads, parts: 3 }
     const projected = fusedLinear(norm(x, `${at}.input_layernorm`), layers, `${at}.attention.query_key_value`, fused)
     const [query, key, value] = projected.map((part) => splitHeads(part, heads, d / heads))
-    const attended = causalAttention(rotary(query, rotation), rotary(key, rotation), value, 1 / Math.sqrt(d / heads))
+    const [q, k] = [rotary(query, rotation), rotary(key, rotation)]
+    const attended = selfAttention(q, k, value, 1 / Math.sqrt(d / heads), cache)
     let [merged, stream] = [mergeHeads(attended), x]
     if (positions && layer === count - 1) {
       merged = gatherRows(merged, positions)
@@ -116,5 +118,5 @@ function gptNeoxGraph(config: GptNeoxConfig, declared: readonly Parameter[], opt
   let x = gatherRows(table, reshape(tokens, ['batch*length']))
   for (let layer = 0; layer < count; layer++) x = block(layerAt(layer), x)
   const hidden = norm(x, 'gpt_neox.final_layer_norm')
-  return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('embed_out.weight') }
+  return { parameters, tokens, hidden, cache, output: config.tiedEmbeddings ? table : weight('embed_out.weight') }
 }

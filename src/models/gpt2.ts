@@ -3,14 +3,13 @@
  * Source: Radford et al. 2019; tensor names and layouts as Hugging Face's GPT2LMHeadModel has them.
  */
 
-import { causalAttention } from '../engine/operators/attention.ts'
 import { add } from '../engine/operators/elementwise.ts'
 import { firstRows, gatherRows } from '../engine/operators/gather.ts'
 import { reshape } from '../engine/operators/layout.ts'
 import { layerNorm } from '../engine/operators/normalise.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
 import { type Activation, activate } from './activation.ts'
-import { mergeHeads, splitHeads } from './heads.ts'
+import { cacheInputs, mergeHeads, selfAttention, splitHeads } from './heads.ts'
 import { fusedLinear, linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
 import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
@@ -82,7 +81,8 @@ export function gpt2(config: Gpt2Config, origin: Origin): LanguageModel {
 /** The forward graph; with `positions` the last layer only there, but for its keys and values, as in llama.ts. */
 function gpt2Graph(config: Gpt2Config, declared: readonly Parameter[], options: GraphOptions = {}): ModelGraph {
   const { heads, layers: count, hiddenSize: d } = config
-  const { positions, adapters, block = (build, x) => build(x) } = options
+  const { positions, adapters, cached, block = (build, x) => build(x) } = options
+  const cache = cached ? cacheInputs() : undefined
   const parameters = new Map(declared.map(({ name, shape }) => [name, input(name, shape)]))
   const weight = (name: string) => parameters.get(name) as Tensor
   const layers = { parameters, adapters }
@@ -97,7 +97,8 @@ function gpt2Graph(config: Gpt2Config, declared: readonly Parameter[], options: 
     const fused = { groups: 1, parts: 3 }
     const projected = fusedLinear(norm(x, `${at}.ln_1`), layers, `${at}.attn.c_attn`, fused, 'in-out')
     const [query, key, value] = projected.map((part) => splitHeads(part, heads, d / heads))
-    const attended = causalAttention(query, key, value, config.scaledAttention ? 1 / Math.sqrt(d / heads) : 1)
+    const scale = config.scaledAttention ? 1 / Math.sqrt(d / heads) : 1
+    const attended = selfAttention(query, key, value, scale, cache)
     let [merged, stream] = [mergeHeads(attended), x]
     if (positions && layer === count - 1) {
       merged = gatherRows(merged, positions)
@@ -108,9 +109,11 @@ function gpt2Graph(config: Gpt2Config, declared: readonly Parameter[], options: 
     return add(stream, project(activate(config.activation, wide), `${at}.mlp.c_proj`))
   }
   const embedded = gatherRows(table, reshape(tokens, ['batch*length']))
-  const places = firstRows(weight('transformer.wpe.weight'), 'length')
-  let x = reshape(add(reshape(embedded, ['batch', 'length', d]), places), ['batch*length', d])
+  const places = weight('transformer.wpe.weight')
+  let x = cache
+    ? add(embedded, gatherRows(places, reshape(cache.positions, ['batch*length'])))
+    : reshape(add(reshape(embedded, ['batch', 'length', d]), firstRows(places, 'length')), ['batch*length', d])
   for (let layer = 0; layer < count; layer++) x = block(layerAt(layer), x)
   const hidden = norm(x, 'transformer.ln_f')
-  return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
+  return { parameters, tokens, hidden, cache, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
 }

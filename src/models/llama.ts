@@ -4,7 +4,7 @@
  * them, with the variations of Mistral, Qwen2 (biases) and Qwen3 (QK-norm). It only builds the graph; training/ runs it.
  */
 
-import { causalAttention, rotary } from '../engine/operators/attention.ts'
+import { rotary } from '../engine/operators/attention.ts'
 import { add } from '../engine/operators/elementwise.ts'
 import { gatherRows } from '../engine/operators/gather.ts'
 import { reshape } from '../engine/operators/layout.ts'
@@ -12,7 +12,7 @@ import { rmsNorm } from '../engine/operators/normalise.ts'
 import { product } from '../engine/shape.ts'
 import { input, type Tensor } from '../engine/tensor.ts'
 import { type Activation, gated } from './activation.ts'
-import { mergeHeads, splitHeads } from './heads.ts'
+import { cacheInputs, mergeHeads, selfAttention, splitHeads } from './heads.ts'
 import { linear } from './linear.ts'
 import type { GraphOptions, LanguageModel, ModelGraph, Origin } from './model.ts'
 import { bias, columnsOf, gain, linearModules, matrix, type Parameter } from './parameters.ts'
@@ -118,13 +118,14 @@ export function llama(config: LlamaConfig, origin?: Origin): LanguageModel {
  */
 function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options: GraphOptions = {}): ModelGraph {
   const { heads, keyValueHeads, layers: count, rmsNormEpsilon, activation = 'silu' } = config
-  const { positions, adapters, maxLength = config.maxLength, block = (build, x) => build(x) } = options
+  const { positions, adapters, maxLength = config.maxLength, cached, block = (build, x) => build(x) } = options
+  const cache = cached ? cacheInputs() : undefined
   const size = headSizeOf(config)
   const parameters = new Map(declared.map(({ name, shape }) => [name, input(name, shape)]))
   const weight = (name: string) => parameters.get(name) as Tensor
   const layers = { parameters, adapters }
   const turn = { theta: config.ropeTheta, dims: config.rotaryDims ?? size, scaling: config.ropeScaling }
-  const rotation = { maxLength, ...rotaryFrequencies(turn) }
+  const rotation = { maxLength, positions: cache?.positions, ...rotaryFrequencies(turn) }
   const tokens = input('tokens', ['batch', 'length'], 'int32')
   const table = weight('model.embed_tokens.weight')
   const norm = (x: Tensor, module: string) => rmsNorm(x, weight(`${module}.weight`), rmsNormEpsilon)
@@ -144,11 +145,12 @@ function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options
     const project = (name: string) => linear(normed, layers, `${attention}.${name}`)
     const query = normHeads(project('q_proj'), heads, `${attention}.q_norm`)
     const key = normHeads(project('k_proj'), keyValueHeads, `${attention}.k_norm`)
-    const attended = causalAttention(
+    const attended = selfAttention(
       rotary(splitHeads(query, heads, size), rotation),
       rotary(splitHeads(key, keyValueHeads, size), rotation),
       splitHeads(project('v_proj'), keyValueHeads, size),
       1 / Math.sqrt(size),
+      cache,
     )
     let [merged, stream] = [mergeHeads(attended), x]
     if (positions && layer === count - 1) {
@@ -164,7 +166,7 @@ function llamaGraph(config: LlamaConfig, declared: readonly Parameter[], options
   let x = gatherRows(table, reshape(tokens, ['batch*length']))
   for (let layer = 0; layer < count; layer++) x = block(layerAt(layer), x)
   const hidden = norm(x, 'model.norm')
-  return { parameters, tokens, hidden, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
+  return { parameters, tokens, hidden, cache, output: config.tiedEmbeddings ? table : weight('lm_head.weight') }
 }
 
 /** config.json as transformers reads it, of a Llama: the options of other model types come with a config.json of their own. */

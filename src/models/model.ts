@@ -1,6 +1,7 @@
 /** What training, scoring and saving need to know of a language model, whatever its family. */
 
 import type { Tensor } from '../engine/tensor.ts'
+import type { Cache } from './heads.ts'
 import type { Adapters, Layout } from './linear.ts'
 import type { Parameter } from './parameters.ts'
 
@@ -43,6 +44,8 @@ export interface GraphOptions {
   maxLength?: number
   /** Low-rank adapters of linear layers, by module name. */
   adapters?: Adapters
+  /** Read the tokens behind earlier ones, whose keys and values are graph inputs: see `ModelGraph.cache`. Not differentiable. */
+  cached?: boolean
   /** Wraps each block, a function of its input [batch*length, d]; see `recomputed` in engine/recompute.ts. Default: calls it. */
   block?: (build: (x: Tensor) => Tensor, x: Tensor) => Tensor
 }
@@ -56,4 +59,6 @@ export interface ModelGraph {
   hidden: Tensor
   /** Output embedding, [vocabulary, d]. */
   output: Tensor
+  /** Of a cached graph. */
+  cache?: Cache
 }

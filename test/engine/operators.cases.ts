@@ -1,7 +1,9 @@
 /** One case per operator and variant: the graph, its inputs, and the tolerance of float32 devices against the float64 oracle. */
 
 import { gelu, relu } from '../../src/engine/operators/activation.ts'
+import { argmax } from '../../src/engine/operators/argmax.ts'
 import { causalAttention, rotary } from '../../src/engine/operators/attention.ts'
+import { cachedAttention, following } from '../../src/engine/operators/cached-attention.ts'
 import * as elementwise from '../../src/engine/operators/elementwise.ts'
 import { addRows, firstRows, gatherRows, scatterRows } from '../../src/engine/operators/gather.ts'
 import { broadcastTo, concat, reshape, split, transpose } from '../../src/engine/operators/layout.ts'
@@ -24,6 +26,13 @@ export interface Case {
   /** Without a gradient rule, and why. */
   noGradient?: string
 }
+
+/** A table's rows by number: integers as floats, through an operator that reads them. */
+const table = constant(
+  Float32Array.from({ length: 20 }, (_, i) => i * i),
+  [20, 1],
+)
+const gatherColumn = (at: Tensor) => reshape(gatherRows(table, reshape(at, ['batch*length'])), ['batch', 'length'])
 
 const batched = { batch: 2, length: 3 }
 
@@ -253,6 +262,45 @@ export const cases: Case[] = [
     },
     dims: { batch: 2, length: 5 },
     build: ({ q, k, v }) => causalAttention(q, k, v, 0.5),
+  },
+  {
+    name: 'rotary at positions of each row',
+    inputs: { a: { shape: ['batch', 2, 'length', 6] }, at: { shape: ['batch', 'length'], below: 9 } },
+    dims: batched,
+    build: ({ a, at }) => rotary(a, { maxLength: 9, frequencies: [1, 0.2, 0.05], positions: at }),
+  },
+  {
+    name: 'following',
+    inputs: { at: { shape: ['batch'], below: 9 }, a: { shape: ['batch', 'length'] } },
+    dims: batched,
+    build: ({ at, a }) => elementwise.add(a, gatherColumn(following(at, 'length'))),
+    noGradient: 'counts',
+  },
+  ...[2, 6].flatMap((heads) =>
+    [1, 3].map(
+      (length): Case => ({
+        name: `cachedAttention, ${heads} heads of 2 groups, ${length} new`,
+        inputs: {
+          q: { shape: ['batch', heads, 'length', 4] },
+          k: { shape: ['batch', 2, 'length', 4] },
+          v: { shape: ['batch', 2, 'length', 4] },
+          keys: { shape: ['batch', 2, 'past', 4] },
+          values: { shape: ['batch', 2, 'past', 4] },
+          // Of 7: most rows have room left, some have nothing yet.
+          lengths: { shape: ['batch'], below: 8 },
+        },
+        dims: { batch: 5, length, past: 7 },
+        build: ({ q, k, v, keys, values, lengths }) => cachedAttention(q, k, v, { keys, values, lengths }, 0.5),
+        noGradient: 'decodes only',
+      }),
+    ),
+  ),
+  {
+    name: 'argmax',
+    inputs: { a: { shape: ['batch', 67] } },
+    dims: { batch: 9 },
+    build: ({ a }) => argmax(a),
+    noGradient: 'decodes only',
   },
   ...[1, 3].map(
     (chunks): Case => ({

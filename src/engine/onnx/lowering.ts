@@ -1,7 +1,7 @@
 /** Lowers a graph of tensors to an ONNX graph for one kind of device. */
 
-import type { Dim, Shape } from '../shape.ts'
-import { reachable, type Tensor } from '../tensor.ts'
+import { type Dim, formatShape, type Shape, sameShape } from '../shape.ts'
+import { type Node, reachable, type Tensor, type TensorMap } from '../tensor.ts'
 import type { Attributes, OnnxGraph, OnnxInitializer, OnnxNode, OnnxType, OnnxValue } from './protobuf.ts'
 
 /** Of the factors of matrix products. */
@@ -207,14 +207,19 @@ export class Lowering {
   }
 }
 
-/** The ONNX graph that computes `outputs`; its inputs are the graph inputs reached, by name. */
+/**
+ * The ONNX graph that computes `outputs`; its inputs are the graph inputs reached, by name, but for those that are `frozen`: they become
+ * constants of the graph.
+ */
 export function lowerGraph(
   outputs: Record<string, Tensor>,
   target: LoweringTarget,
   precision: ProductPrecision = 'float32',
+  frozen: TensorMap = new Map(),
 ): OnnxGraph {
   const nodes = reachable(Object.values(outputs))
-  const inputs = nodes.filter((node) => node.name !== undefined)
+  const named = nodes.filter((node) => node.name !== undefined)
+  const inputs = named.filter((node) => !frozen.has(node.name as string))
   const dims = new Map<string, { input: string; axis: number }>()
   for (const node of inputs) {
     node.outputs[0].shape.forEach((dim, axis) => {
@@ -252,7 +257,7 @@ export function lowerGraph(
   return {
     name: 'winnow',
     nodes: leavesLast(usedNodes(renameValues(lowering.emitted, renamed), Object.keys(outputs))),
-    initializers: lowering.initializers,
+    initializers: [...lowering.initializers, ...named.flatMap((node) => frozenInput(node, frozen))],
     inputs: inputs.map((node) => ({
       name: node.name as string,
       type: node.outputs[0].dtype,
@@ -260,6 +265,14 @@ export function lowerGraph(
     })),
     outputs: graphOutputs,
   }
+}
+
+function frozenInput({ name = '', outputs: [{ shape }] }: Node, frozen: TensorMap): OnnxInitializer[] {
+  const tensor = frozen.get(name)
+  if (tensor === undefined) return []
+  if (!sameShape(tensor.shape, shape))
+    throw new Error(`input '${name}' is frozen as ${formatShape(tensor.shape)}, expected ${formatShape(shape)}`)
+  return [{ name, type: 'float32', shape: tensor.shape, data: tensor.data, external: true }]
 }
 
 /**

@@ -23,6 +23,8 @@ export interface OnnxInitializer {
   type: OnnxType
   shape: readonly number[]
   data: Float32Array | Int32Array | BigInt64Array
+  /** Given to ONNX Runtime beside the model, under the initializer's name: a model's own bytes end at 2 GB. */
+  external?: boolean
 }
 
 export interface OnnxValue {
@@ -102,11 +104,19 @@ function writeGraph(writer: BinaryWriter, graph: OnnxGraph): void {
     })
   }
   text(writer, 2, graph.name)
-  for (const { name, type, shape, data } of graph.initializers) {
+  for (const { name, type, shape, data, external } of graph.initializers) {
     message(writer, 5, (inner) => {
       for (const dim of shape) integer(inner, 1, dim)
       integer(inner, 2, elementTypes[type])
       text(inner, 8, name)
+      if (external) {
+        message(inner, 13, (entry) => {
+          text(entry, 1, 'location')
+          text(entry, 2, name)
+        })
+        integer(inner, 14, 1)
+        return
+      }
       inner.tag(9, WireType.LengthDelimited).bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     })
   }

@@ -5,6 +5,10 @@ import type { Lowering } from '../onnx/lowering.ts'
 import type { Attributes } from '../onnx/protobuf.ts'
 import { type Dim, dimValue, formatShape, product, type Shape, sameShape } from '../shape.ts'
 import { apply, type NdArray, type Tensor } from '../tensor.ts'
+import { causalMask } from './cached-attention.ts'
+
+/** ONNX's number for 64-bit integers. */
+const INT64 = 7
 
 /** Angles of rotary positions: the pair j turns by p * frequencies[j] at position p. */
 export interface RotaryOptions {
@@ -14,6 +18,8 @@ export interface RotaryOptions {
   frequencies: readonly number[]
   /** Factor on the turned dimensions (YaRN's and LongRoPE's attention factor). Default 1. */
   factor?: number
+  /** Position of each token of each row, int32 [batch, length]. Default: 0, 1, … */
+  positions?: Tensor
 }
 
 /**
@@ -22,7 +28,7 @@ export interface RotaryOptions {
  * gradient turns back. Angles are rounded to float32, as transformers has them. Source: Su et al. 2021, arXiv 2104.09864.
  */
 export function rotary(x: Tensor, options: RotaryOptions, inverse = false): Tensor {
-  const { maxLength, frequencies, factor = 1 } = options
+  const { maxLength, frequencies, factor = 1, positions } = options
   const [, heads, , d] = x.shape
   const half = frequencies.length
   if (x.shape.length !== 4 || typeof d !== 'number' || 2 * half > d || half === 0) {
@@ -32,14 +38,16 @@ export function rotary(x: Tensor, options: RotaryOptions, inverse = false): Tens
   const sign = inverse ? -1 : 1
   return apply({
     operator: 'rotary',
-    inputs: [x],
+    inputs: positions === undefined ? [x] : [x, positions],
     types: [{ shape: x.shape, dtype: x.dtype }],
-    interpret: ([value]) => {
+    interpret: ([value, places]) => {
       const length = value.shape[2]
       const data = value.data.slice()
       for (let at = 0, row = 0; at < data.length; at += d, row++) {
+        const batch = Math.floor(row / length / value.shape[1])
+        const position = places === undefined ? row % length : places.data[batch * length + (row % length)]
         for (let j = 0; j < half; j++) {
-          const turn = sign * angle(row % length, j)
+          const turn = sign * angle(position, j)
           const [first, second] = [value.data[at + j], value.data[at + half + j]]
           data[at + j] = factor * (first * Math.cos(turn) - second * Math.sin(turn))
           data[at + half + j] = factor * (second * Math.cos(turn) + first * Math.sin(turn))
@@ -48,7 +56,7 @@ export function rotary(x: Tensor, options: RotaryOptions, inverse = false): Tens
       return [{ shape: value.shape, data }]
     },
     gradient: ([upstream]) => [rotary(upstream as Tensor, options, !inverse)],
-    lower: (lowering, [name]) => {
+    lower: (lowering, [name, places]) => {
       const table = (f: (angle: number) => number) =>
         lowering.constant(
           Float32Array.from({ length: maxLength * half }, (_, i) => factor * f(angle(Math.floor(i / half), i % half))),
@@ -59,18 +67,13 @@ export function rotary(x: Tensor, options: RotaryOptions, inverse = false): Tens
       const sin = lowering.once(`${key} ${sign} sin`, () => table((turn) => sign * Math.sin(turn)))
       const partial: Attributes = 2 * half < d ? { rotary_embedding_dim: 2 * half, num_heads: heads as number } : {}
       const attributes = { interleaved: 0, ...partial }
-      return [lowering.contributed('RotaryEmbedding', [name, lowering.int64([0]), cos, sin], attributes)]
+      const ids =
+        places === undefined
+          ? lowering.int64([0])
+          : lowering.once(`places ${places}`, () => lowering.node('Cast', [places], { to: INT64 }))
+      return [lowering.contributed('RotaryEmbedding', [name, ids, cos, sin], attributes)]
     },
   })[0]
-}
-
-/** 0 on and below the diagonal, -1e9 above (its softmax weight is exactly 0): [length, length]. */
-function causalMask(lowering: Lowering, length: Dim): string {
-  return lowering.once(`causal mask ${length}`, () => {
-    const shape = lowering.shape([length, length])
-    const full = lowering.node('Expand', [lowering.scalar(-1e9), shape])
-    return lowering.node('Trilu', [full, lowering.constant(BigInt64Array.of(1n), [])], { upper: 1 })
-  })
 }
 
 /**
