@@ -39,7 +39,7 @@ const arrows: Record<string, string[]> = {
   training: ['models', 'engine', 'random', 'tokenizer', 'webassembly'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   sandbox: [],
-  evaluation: ['training', 'tokenizer', 'random'],
+  evaluation: ['training', 'tokenizer', 'random', 'dataset'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering', 'transport'],
   parallel: [],
