@@ -51,7 +51,7 @@ const arrows: Record<string, string[]> = {
   generation: ['training', 'models', 'engine', 'tokenizer', 'random'],
   embedding: ['importance', 'training', 'models', 'engine', 'hub', 'tokenizer', 'random'],
   sandbox: [],
-  evaluation: ['training', 'tokenizer', 'random'],
+  evaluation: ['training', 'tokenizer', 'random', 'dataset'],
   signals: ['random'],
   methods: ['signals', 'random', 'clustering', 'transport'],
   analysis: ['random', 'transport'],

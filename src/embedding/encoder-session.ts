@@ -16,6 +16,8 @@ export interface EncoderSessionOptions {
   threads: number
   /** Take the vectors that the graph pools itself, where it has them. */
   pooled: boolean
+  /** Take the logits of a classifier instead: one vector a text, d labels. */
+  logits?: boolean
 }
 
 export interface EncoderSession {
@@ -44,7 +46,7 @@ export async function openEncoderSession(options: EncoderSessionOptions): Promis
   const { files, device } = options
   const session = await openGraph(options)
   try {
-    const output = outputOf(session, files, options.pooled)
+    const output = options.logits ? logitsOf(session, files) : outputOf(session, files, options.pooled)
     const feedsOf = await feeder(session, files)
     const raw = async (ids: Int32Array, tokens: ArrayLike<number>, length: number): Promise<OrtTensor> => {
       try {
@@ -151,6 +153,19 @@ function outputOf({ outputNames }: InferenceSession, files: EncoderFiles, pooled
     found: `outputs ${outputNames.slice(0, 6).join(', ')}`,
     expected: `${HIDDEN.slice(0, 2).join(', ')} or ${POOLED}`,
     hint: 'Export it with `optimum-cli export onnx --task feature-extraction`, or name an encoder.',
+  })
+}
+
+/** Throws `not-a-classifier`. */
+function logitsOf({ outputNames }: InferenceSession, files: EncoderFiles): string {
+  if (outputNames.includes('logits')) return 'logits'
+  throw new WinnowError('input', {
+    code: 'not-a-classifier',
+    message: 'the graph gives no logits of labels',
+    file: join(files.directory, files.graph),
+    found: `outputs ${outputNames.slice(0, 6).join(', ')}`,
+    expected: 'logits, [rows, labels]',
+    hint: 'Export it with `optimum-cli export onnx --task text-classification`.',
   })
 }
 
