@@ -84,7 +84,19 @@ const arrows: Record<string, string[]> = {
     'random',
     'analysis',
   ],
-  comparison: ['dataset', 'evaluation', 'methods', 'models', 'pipeline', 'report', 'runs', 'signals', 'training'],
+  comparison: [
+    'dataset',
+    'evaluation',
+    'generation',
+    'sandbox',
+    'methods',
+    'models',
+    'pipeline',
+    'report',
+    'runs',
+    'signals',
+    'training',
+  ],
   cli: ['comparison', 'evaluation', 'pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],
 }
 

@@ -46,7 +46,7 @@ interface CompareFlags extends CommonFlags {
   metrics?: string
   maxNewTokens?: number
   programs?: boolean
-  answers?: number
+  testRows?: number
   set?: string[]
   signal?: string[]
   price?: number
@@ -76,6 +76,14 @@ export function defineCompare(command: Command): void {
   add(tests, '--test <file>', 'records that no method may see, or name=file; may be given several times', another)
   add(tests, '--test-fields <map>', 'as --fields, of the test sets (default: detected)')
   add(tests, '--test-template <text>', 'as --template, of the test sets')
+  add(tests, '--test-rows <n>', 'the first rows of each test set (default: all)', wholeNumber(1))
+  add(
+    tests,
+    '--metrics <list>',
+    'nll (loss of the responses), or of answers that the target writes: exact-match, rouge-l, bleu, accuracy; the first decides (default: nll)',
+  )
+  add(tests, '--max-new-tokens <n>', 'of an answer (default: 256)', wholeNumber(1))
+  add(tests, '--programs', 'ask for a program first and run it in a sandbox, as MAmmoTH does')
   const target = 'The target model, which is trained on every pick:'
   add(
     target,
@@ -146,7 +154,7 @@ const list = (text: string | undefined): string[] => (text ?? '').split(',')
 function optionsOf(pool: string[], flags: CompareFlags): Omit<CompareOptions, 'device'> {
   const { proxyEpochs, proxyLearningRate, proxyBatch, proxyLora } = flags
   const { seeds, testFields, testTemplate, targetModel, targetRevision, steps, maxNewTokens } = flags
-  const { programs, answers, price, currency, signal, set = [] } = flags
+  const { programs, testRows, price, currency, signal, set = [] } = flags
   const proxyTraining: TrainingOptions = {
     ...{ epochs: proxyEpochs, learningRate: proxyLearningRate, batch: proxyBatch, lora: proxyLora },
   }
@@ -154,7 +162,7 @@ function optionsOf(pool: string[], flags: CompareFlags): Omit<CompareOptions, 'd
     ...commonOf(flags),
     ...targetFlags(flags as Record<string, unknown>),
     ...{ pool, seeds, testFields, testTemplate, targetModel, targetRevision, steps, maxNewTokens },
-    ...{ programs, answers, price, currency, proxyTraining },
+    ...{ programs, testRows, price, currency, proxyTraining },
     methods: list(flags.methods),
     budgets: list(flags.budgets),
     test: flags.test ?? [],

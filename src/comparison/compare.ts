@@ -22,6 +22,7 @@ import { buildComparisonReport } from '../report/comparison.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import type { Json } from '../runs/hash.ts'
 import { trainedParameters } from '../training/graphs.ts'
+import { METRIC_FACTS, maybeAnswerer } from './answers.ts'
 import { type CellPlan, runCells } from './cells.ts'
 import { withFlops } from './costs.ts'
 import {
@@ -100,7 +101,8 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     }
     await tellOfLeaks(context, dataset, tests)
     const plans = planCells(options, picked, model)
-    const cells = await runCells(context, { target: model, tests, plans })
+    await using answer = await maybeAnswerer(context, model)
+    const cells = await runCells(context, { target: model, tests, plans, answer })
     const comparison = describeComparison(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
     const summary = summarise(comparison, { compareWith, seed: options.seed })
     const { out, report } = await writeComparison(context, summary)
@@ -197,14 +199,13 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
   const trained = run.manifest.facts.proxy as
     | { name: string; parameters: number; trainedTokens: number; steps: number[] }
     | undefined
-  const metric = { name: 'nll' as const, title: 'test loss', unit: 'nats a token', better: 'lower' as const }
   return {
     title: options.pool.join(', '),
     command: options.command,
     finishedAt: new Date().toISOString(),
     pool: { files: options.pool, rows: pool.facts.rows, tokens: cutTokens(model) },
     tests: tests.map(({ name, rows, labels }) => ({ name, rows: rows.length, tokens: labels })),
-    metrics: [metric],
+    metrics: options.metrics.map((name) => ({ name, ...METRIC_FACTS[name] })),
     methods: options.entries.map(({ label, method, options: own }) => ({
       ...{ name: method.name, label, title: method.summary, options: own },
       deterministic: picked.deterministic.has(label),

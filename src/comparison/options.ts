@@ -45,8 +45,8 @@ export interface CompareOptions
   maxNewTokens?: number
   /** Ask for a program first and run it, as MAmmoTH does. Default false. */
   programs?: boolean
-  /** Test rows, of each set, that answers are generated for. Default: all. */
-  answers?: number
+  /** The first rows of each test set, in place of all. */
+  testRows?: number
   /** Of a pretrained proxy's fine-tuning. */
   proxyTraining?: TrainingOptions
   /** Options for every method that has them. */
@@ -76,7 +76,7 @@ export interface ResolvedCompareOptions extends ResolvedOptions {
   metrics: MetricName[]
   maxNewTokens: number
   programs: boolean
-  answers?: number
+  testRows?: number
   price?: { perMillionTokens: number; currency: string }
 }
 
@@ -151,7 +151,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
     metrics: [...new Set(metrics)],
     maxNewTokens: wholeNumber(options.maxNewTokens, 256, '--max-new-tokens', 1),
     programs: options.programs ?? false,
-    answers: options.answers === undefined ? undefined : wholeNumber(options.answers, 1, '--answers', 1),
+    testRows: options.testRows === undefined ? undefined : wholeNumber(options.testRows, 1, '--test-rows', 1),
     price:
       options.price === undefined
         ? undefined

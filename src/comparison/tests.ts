@@ -35,7 +35,7 @@ export async function readTests(
   datasets: readonly Dataset[],
   target: TargetModel,
 ): Promise<Test[]> {
-  const { tests, testFields, testTemplate } = context.options
+  const { tests, testFields, testTemplate, testRows } = context.options
   const read: Test[] = []
   for (const [i, dataset] of datasets.entries()) {
     const { name, file } = tests[i]
@@ -44,7 +44,8 @@ export async function readTests(
     const pool = await readPool(own, dataset)
     const tokens = await tokenisePool(own, dataset, pool, target.tokens)
     const labels = windowLabels(tokens.store, target.maxLength)
-    const rows = Uint32Array.from(labels.keys()).filter((row) => labels[row] > 0)
+    const scored = Uint32Array.from(labels.keys()).filter((row) => labels[row] > 0)
+    const rows = testRows === undefined ? scored : scored.slice(0, testRows)
     if (rows.length === 0)
       throw new WinnowError('input', {
         code: 'nothing-to-score',
@@ -54,14 +55,14 @@ export async function readTests(
         expected: 'prompts shorter than the window',
         hint: 'Raise --max-length.',
       })
-    if (rows.length < tokens.store.count)
+    if (scored.length < tokens.store.count)
       notify(context, {
         code: 'unscored-rows',
-        message: `${name}: ${tokens.store.count - rows.length} of ${tokens.store.count} test rows have no scored token in the window and are left out`,
+        message: `${name}: ${tokens.store.count - scored.length} of ${tokens.store.count} test rows have no scored token in the window and are left out`,
       })
     read.push({
       ...{ name, dataset, tokens, rows },
-      labels: labels.reduce((total, count) => total + count, 0),
+      labels: rows.reduce((total, row) => total + labels[row], 0),
       [Symbol.dispose]: () => tokens[Symbol.dispose](),
     })
   }

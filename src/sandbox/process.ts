@@ -71,7 +71,11 @@ export function startInterpreter(limits: Limits, snapshot: Uint8Array): Interpre
   return {
     ready,
     ended: frames.ended,
-    kill: () => void child.kill('SIGKILL'),
+    kill: () => {
+      // Whoever kills it may wait for its end.
+      hold(child, true)
+      child.kill('SIGKILL')
+    },
     async run(source, signal) {
       running = true
       hold(child, true)

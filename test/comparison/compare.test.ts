@@ -128,6 +128,24 @@ describe('compare', () => {
     expect(summary.rows[0].scores.map(({ test }) => test)).toEqual(['sums', 'words', null])
   })
 
+  it('scores the answers that each target writes, beside its loss, and keeps them with the cell', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'], metrics: ['exact-match', 'nll', 'rouge-l'], maxNewTokens: 6 })
+    const first = await compare({ ...options, testRows: 3 }, { ort })
+    expect(first.summary.metrics.map(({ name, better }) => [name, better])).toEqual([
+      ['exact-match', 'higher'],
+      ['nll', 'lower'],
+      ['rouge-l', 'higher'],
+    ])
+    expect(first.summary.tests[0].rows).toBe(3)
+    const before = done(options.run).length
+    const again = await compare({ ...options, testRows: 3 }, { ort })
+    expect(done(options.run)).toHaveLength(before)
+    expect(again.summary.rows[0].scores).toEqual(first.summary.rows[0].scores)
+    const longer = await compare({ ...options, testRows: 3, maxNewTokens: 7, programs: true }, { ort })
+    expect(done(options.run).length).toBeGreaterThan(before)
+    expect(longer.summary.rows[0].scores[1].mean).toBe(first.summary.rows[0].scores[1].mean)
+  })
+
   it.each([
     ['no test set', { test: [] }, 'no-test'],
     ['no budget', { budgets: [''] }, 'no-budget'],
