@@ -27,9 +27,6 @@ export interface CellPlan {
   selected: Uint32Array
 }
 
-/** Seconds of training between two states that a killed cell can go on from. */
-const KEPT_EVERY = 60
-
 /** What a cell leaves in the journal, beside its files of scores. */
 type CellFacts = { training: Cell['training']; selected: Cell['selected'] }
 
@@ -161,6 +158,7 @@ async function runCell(
       // An untouched pretrained model has nothing that depends on a seed.
       seed: label === 'none' && target.pretrained ? 0 : seed,
       answers: answer?.identity ?? null,
+      scored: tests.map(({ rows }) => rows.length),
       device: device.name,
       precision: options.precision,
       onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
@@ -239,7 +237,7 @@ interface Training {
   onProgress: CellWork['onProgress']
 }
 
-/** Trains one target; every minute its state is kept, so that a killed run loses no more. */
+/** Trains one target; its state is kept now and then, so that a killed run loses no more than that. */
 async function train(
   context: Context<ResolvedCompareOptions>,
   { work, trainer, target, trainOn, steps, epochs, seed, resumed, onProgress }: Training,
@@ -265,7 +263,7 @@ async function train(
       if (step > steps - tenth) losses.push(loss)
       onProgress((0.95 * step) / steps, `step ${step} of ${steps}`, loss)
       const elapsed = (performance.now() - since) / 1000
-      if (elapsed > KEPT_EVERY && step < steps) {
+      if (elapsed > context.options.stateSeconds && step < steps) {
         seconds += elapsed
         since = performance.now()
         const files = checkpointFiles(work.key, step)

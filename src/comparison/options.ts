@@ -47,6 +47,8 @@ export interface CompareOptions
   programs?: boolean
   /** The first rows of each test set, in place of all. */
   testRows?: number
+  /** Seconds of training between two states that a killed cell goes on from. Default 60. */
+  stateSeconds?: number
   /** Of a pretrained proxy's fine-tuning. */
   proxyTraining?: TrainingOptions
   /** Options for every method that has them. */
@@ -76,6 +78,7 @@ export interface ResolvedCompareOptions extends ResolvedOptions {
   metrics: MetricName[]
   maxNewTokens: number
   programs: boolean
+  stateSeconds: number
   testRows?: number
   price?: { perMillionTokens: number; currency: string }
 }
@@ -151,6 +154,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
     metrics: [...new Set(metrics)],
     maxNewTokens: wholeNumber(options.maxNewTokens, 256, '--max-new-tokens', 1),
     programs: options.programs ?? false,
+    stateSeconds: options.stateSeconds ?? 60,
     testRows: options.testRows === undefined ? undefined : wholeNumber(options.testRows, 1, '--test-rows', 1),
     price:
       options.price === undefined

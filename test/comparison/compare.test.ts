@@ -144,6 +144,8 @@ describe('compare', () => {
     const longer = await compare({ ...options, testRows: 3, maxNewTokens: 7, programs: true }, { ort })
     expect(done(options.run).length).toBeGreaterThan(before)
     expect(longer.summary.rows[0].scores[1].mean).toBe(first.summary.rows[0].scores[1].mean)
+    const wider = await compare({ ...options, testRows: 4 }, { ort })
+    expect(wider.summary.tests[0].rows).toBe(4)
   })
 
   it.each([

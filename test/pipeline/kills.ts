@@ -23,7 +23,8 @@ export function files(folder: string, prefix = '', wanted?: (entry: string) => b
   const found: Record<string, string> = {}
   for (const name of readdirSync(folder)) {
     if (wanted?.(name) === false) continue
-    if (['journal.jsonl', 'manifest.json', 'report.html', 'lock'].includes(name)) continue
+    if (['journal.jsonl', 'manifest.json', 'report.html', 'comparison.json', 'comparison.html', 'lock'].includes(name))
+      continue
     const path = join(folder, name)
     if (statSync(path).isDirectory()) Object.assign(found, files(path, `${prefix}${name}/`))
     else found[prefix + name] = readFileSync(path).toString('base64')
@@ -32,12 +33,12 @@ export function files(folder: string, prefix = '', wanted?: (entry: string) => b
 }
 
 interface Killed {
-  command: 'select' | 'score' | 'train' | 'warmup'
+  command: 'select' | 'score' | 'train' | 'warmup' | 'compare'
   /** Of a run by its name. */
   options: (name: string) => object
   kills: object[]
-  /** Where its output is, by its name. */
-  out: (name: string) => string
+  /** Where its output is, by its name; a comparison has none beside its run. */
+  out?: (name: string) => string
 }
 
 /** One run undisturbed, another killed at each of these places and started again: the same files. */
@@ -47,10 +48,10 @@ export async function expectSame(home: string, { command, options, kills, out }:
   expect(await run(command, options('killed'))).toBeUndefined()
   const of = (name: string) => ({
     ...files(join(home, `${name}.run`)),
-    ...files(home, 'out/', (entry) => entry === out(name)),
+    ...(out && files(home, 'out/', (entry) => entry === out(name))),
   })
   const [whole, killed] = [of('whole'), of('killed')]
-  expect(Object.keys(whole).some((name) => name.startsWith(`out/${out('whole')}`))).toBe(true)
+  if (out) expect(Object.keys(whole).some((name) => name.startsWith(`out/${out('whole')}`))).toBe(true)
   const names = (found: object) => Object.keys(found).map((name) => name.replace(/^out\/(whole|killed)/, 'out/'))
   expect(names(killed).sort()).toEqual(names(whole).sort())
   for (const name of Object.keys(whole))

@@ -2,6 +2,7 @@
 
 import { watch } from 'node:fs'
 import * as ort from 'onnxruntime-node'
+import { compare } from '../../src/comparison/compare.ts'
 import type { PipelineContext } from '../../src/pipeline/pool-options.ts'
 import { score } from '../../src/pipeline/score.ts'
 import { select } from '../../src/pipeline/select.ts'
@@ -32,6 +33,6 @@ const context: PipelineContext = {
   },
 }
 const commands: Record<string, (options: never, context: PipelineContext) => Promise<unknown>> = {
-  ...{ select, score, train, warmup },
+  ...{ select, score, train, warmup, compare },
 }
 await commands[command](options as never, context)
