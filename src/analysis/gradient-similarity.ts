@@ -65,7 +65,7 @@ export interface SimilarityTest {
   across: number
   /** within - across. */
   difference: number
-  /** 95 % interval of the difference: percentiles over resampled groups. */
+  /** 95 % interval of the difference: percentiles over resampled examples. */
   interval: [low: number, high: number]
   /** Share of permutations of the labels with a difference at least as large, itself counted. */
   p: number
@@ -92,8 +92,8 @@ export interface SimilarityOptions {
 
 /**
  * Mean cosine of gradients within and across groups. Pairs of examples are no independent observations, so neither the test nor the interval
- * counts them: labels are permuted over examples (philox streams `gradient permutation`), and whole groups are drawn with
- * replacement for the interval (`gradient bootstrap`; copies of one group are not compared with each other).
+ * counts them: labels are permuted over examples (philox streams `gradient permutation`), and examples are drawn with replacement for
+ * the interval (`gradient bootstrap`; copies of one are not compared with each other). The groups themselves are taken as given.
  *
  * Examples without a gradient (a zero or a number that is none on the diagonal) are left out. `undefined` where there is no pair of either kind.
  * Deterministic in input and seed. O((permutations + resamples) n^2).
@@ -131,10 +131,9 @@ export function gradientSimilarity(options: SimilarityOptions): SimilarityTest |
     return within.mean - across.mean
   })
 
-  const blocks = blockSums(cosine, labels, stratum)
   const resampled: number[] = []
   for (let draw = 0; draw < resamples; draw++) {
-    const value = resample(blocks, randomStream(seed, 'gradient bootstrap', draw))
+    const value = resample(cosine, labels, stratum, randomStream(seed, 'gradient bootstrap', draw))
     if (Number.isFinite(value)) resampled.push(value)
   }
   const sorted = Float64Array.from(resampled).sort()
@@ -198,41 +197,29 @@ function positionsBy(codes: readonly number[]): number[][] {
   return [...positions.values()]
 }
 
-interface Blocks {
-  groups: number
-  /** [groups, groups]: sums and numbers of pairs between each two groups; on the diagonal of pairs i < j inside one. */
-  sums: Float64Array
-  counts: Float64Array
-}
-
-function blockSums(cosine: Float64Array, labels: ArrayLike<number>, stratum: ArrayLike<number>): Blocks {
+/** The difference over examples drawn with replacement; an example is not paired with itself. */
+function resample(
+  cosine: Float64Array,
+  labels: ArrayLike<number>,
+  stratum: ArrayLike<number>,
+  stream: { below(bound: number): number },
+): number {
   const n = labels.length
-  const slot = new Map([...new Set(Array.from(labels))].sort((a, b) => a - b).map((id, at) => [id, at]))
-  const groups = slot.size
-  const [sums, counts] = [new Float64Array(groups * groups), new Float64Array(groups * groups)]
-  for (let i = 0; i < n; i++)
-    for (let j = i + 1; j < n; j++) {
-      if (stratum[i] !== stratum[j]) continue
-      const [a, b] = [slot.get(labels[i]) as number, slot.get(labels[j]) as number]
-      const at = Math.min(a, b) * groups + Math.max(a, b)
-      sums[at] += cosine[i * n + j]
-      counts[at]++
-    }
-  return { groups, sums, counts }
-}
-
-/** The difference over groups drawn with replacement. */
-function resample({ groups, sums, counts }: Blocks, stream: { below(bound: number): number }): number {
-  const times = new Uint32Array(groups)
-  for (let i = 0; i < groups; i++) times[stream.below(groups)]++
+  const times = new Uint32Array(n)
+  for (let i = 0; i < n; i++) times[stream.below(n)]++
   let [within, same, across, other] = [0, 0, 0, 0]
-  for (let a = 0; a < groups; a++) {
-    if (times[a] === 0) continue
-    within += times[a] * sums[a * groups + a]
-    same += times[a] * counts[a * groups + a]
-    for (let b = a + 1; b < groups; b++) {
-      across += times[a] * times[b] * sums[a * groups + b]
-      other += times[a] * times[b] * counts[a * groups + b]
+  for (let i = 0; i < n; i++) {
+    if (times[i] === 0) continue
+    for (let j = i + 1; j < n; j++) {
+      if (times[j] === 0 || stratum[i] !== stratum[j]) continue
+      const weight = times[i] * times[j]
+      if (labels[i] === labels[j]) {
+        within += weight * cosine[i * n + j]
+        same += weight
+      } else {
+        across += weight * cosine[i * n + j]
+        other += weight
+      }
     }
   }
   return within / same - across / other

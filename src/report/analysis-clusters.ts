@@ -31,7 +31,7 @@ export function clusterTopicSection({ clusters }: Analysis): Html | undefined {
       marginLeft: 52,
       marginBottom: 38,
       x: { type: 'log', label: 'rows in the cluster (log scale)', tickFormat: (rows: number) => count(rows) },
-      y: { domain: [0, 1], percent: true, label: 'share of the commonest topic, %', grid: true },
+      y: { domain: [0, 100], percent: true, label: 'share of the commonest topic, %', grid: true },
       marks: [
         Plot.ruleY([top1.expected], { stroke: COLOUR.ink, strokeDasharray: '4,3' }),
         Plot.dot(list, {

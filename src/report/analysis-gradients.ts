@@ -69,7 +69,7 @@ ${
   )}</figure>`
 }
 ${tests(checkpoints)}
-<p>Pairs of rows are no independent observations. Intervals come from groups drawn with replacement, p from labels permuted over rows; “within one source” counts only pairs
+<p>Pairs of rows are no independent observations. Intervals come from rows drawn with replacement, p from labels permuted over rows; “within one source” counts only pairs
 of rows of the same source and permutes labels inside it: whether clusters tell more than sources do.</p>
 </section>`
 
@@ -83,8 +83,7 @@ function inWords({ within, across, interval, p }: SimilarityTest, step: number, 
   return `At step ${count(step)} two rows of one ${group} have a mean cosine of ${figure(within)}, of different ${group}s ${figure(across)}: a difference of ${figure(within - across)} (95 % interval ${figure(interval[0])} to ${figure(interval[1])}, p ${probability(p)}). ${beside}.`
 }
 
-/** A share of permutations cannot be told to be smaller than one of them. */
-export const probability = (p: number): string => (p < 0.001 ? p.toExponential(1) : p.toFixed(3))
+const probability = (p: number): string => (p < 0.0005 ? p.toExponential(1) : p.toFixed(3))
 
 function tests(checkpoints: readonly GradientsAtCheckpoint[]): Html {
   const lines = checkpoints.flatMap((at) =>
