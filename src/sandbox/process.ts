@@ -19,9 +19,10 @@ const START_SECONDS = 60
 
 export interface Interpreter {
   ready: Promise<void>
-  ended: Promise<void>
   run(source: string, signal?: AbortSignal): Promise<ProgramResult>
   kill(): void
+  /** Kills it, and waits until it is gone. */
+  end(): Promise<void>
 }
 
 interface Limits {
@@ -70,8 +71,12 @@ export function startInterpreter(limits: Limits, snapshot: Uint8Array): Interpre
   ready.catch(() => {})
   return {
     ready,
-    ended: frames.ended,
     kill: () => void child.kill('SIGKILL'),
+    async end() {
+      hold(child, true)
+      child.kill('SIGKILL')
+      await frames.exit
+    },
     async run(source, signal) {
       running = true
       hold(child, true)

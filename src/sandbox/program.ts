@@ -98,8 +98,7 @@ export async function openProgramRunner(options: ProgramRunnerOptions = {}): Pro
       closed = true
       const all = [...alive, ...(spare === undefined ? [] : [spare])]
       spare = undefined
-      for (const interpreter of all) interpreter.kill()
-      await Promise.all(all.map((interpreter) => interpreter.ended))
+      await Promise.all(all.map((interpreter) => interpreter.end()))
     },
   }
 }
