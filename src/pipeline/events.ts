@@ -31,6 +31,7 @@ export type Step =
   | 'write'
   | 'report'
   | 'score'
+  | 'generate'
   | 'train'
   | 'save'
   | 'plan'
