@@ -49,6 +49,15 @@ export {
   type ToxicityScorer,
 } from './evaluation/toxicity.ts'
 export { toxicityFile } from './evaluation/toxicity-file.ts'
+export {
+  compileGenerator,
+  type Generated,
+  type GenerateOptions,
+  type Generator,
+  type GeneratorOptions,
+} from './generation/generator.ts'
+export { endTokens, promptTokens, referenceTokens } from './generation/prompts.ts'
+export type { Sampling } from './generation/sampling.ts'
 export type { ModelFiles } from './hub/model-files.ts'
 export { type ResolveOptions, resolveModel } from './hub/resolve.ts'
 export { bucketCounter, importanceWeigher, logRatio } from './importance/importance.ts'
@@ -71,6 +80,12 @@ export { readSafetensors, writeSafetensors } from './models/safetensors.ts'
 export { workerThreads } from './parallel/threads.ts'
 export type { OnEvent, PipelineEvent, Section, StageName, StageProgress, Step } from './pipeline/events.ts'
 export { type ExplainOptions, type Explanation, explainRow } from './pipeline/explain.ts'
+export {
+  type GeneratedText,
+  type GenerateTextsOptions,
+  type GenerateTextsResult,
+  generateTexts,
+} from './pipeline/generate.ts'
 export type { SelectContext, SelectOptions } from './pipeline/options.ts'
 export { planSelect } from './pipeline/plan.ts'
 export type { SelectPlan, SelectResult } from './pipeline/result.ts'
