@@ -99,7 +99,7 @@ export function renderExplanation(explanation: Explanation, terminal: Terminal):
   const facts: [string, string][] = [
     ['format', format],
     ...(source === undefined ? [] : [['source', plain(source)] as [string, string]]),
-    ...(selection === undefined ? [] : selectionFacts(selection)),
+    ...(selection === undefined ? [] : selectionFacts(selection, tokens !== undefined)),
   ]
   if (tokens === undefined) return `${head}\n${pairs(facts)}${turns.map((turn) => shownTurn(turn, terminal)).join('')}`
   const { tokenizer, kept, maxLength } = tokens
@@ -127,8 +127,11 @@ export function renderExplanation(explanation: Explanation, terminal: Terminal):
   return `${head}\n${pairs(facts)}\n${shownPieces(tokens.pieces, terminal)}\n${legend(terminal, cut)}`
 }
 
-/** Whether the run picked the row, and its columns: a line for each. */
-function selectionFacts({ run, method, budget, selected, columns }: ExplainedSelection): [string, string][] {
+/** Whether the run picked the row, and its columns: a line for each, but for the numbers of tokens where those are shown anyway. */
+function selectionFacts(
+  { run, method, budget, selected, columns }: ExplainedSelection,
+  withTokens: boolean,
+): [string, string][] {
   const shown = (value: ExplainedSelection['columns'][string]) =>
     value === null
       ? 'none'
@@ -139,7 +142,9 @@ function selectionFacts({ run, method, budget, selected, columns }: ExplainedSel
         : plain(String(value))
   return [
     ['selection', `${selected ? 'picked' : 'not picked'} by ${plain(method)} for ${plain(budget)}, in ${plain(run)}`],
-    ...Object.entries(columns).map(([name, value]) => [plain(name), shown(value)] as [string, string]),
+    ...Object.entries(columns)
+      .filter(([name]) => !withTokens || !name.endsWith('tokens'))
+      .map(([name, value]) => [plain(name), shown(value)] as [string, string]),
   ]
 }
 

@@ -40,7 +40,7 @@ export interface TrainedProxy {
 const SCORING_LOGITS = 2 ** 26
 const TRAINING_LOGITS = 2 ** 28
 /**
- * Bytes of logits that a cache holds: the passes over them are then cheap (confidence costs half, docs/benchmarks/confidence.md). But a
+ * Bytes of logits that a cache holds: the passes over them are then cheaper (docs/benchmarks/confidence.md). But a
  * product of few rows is slow, so chunks have no fewer positions than this unless memory asks for it.
  */
 const CACHED_LOGITS = 2 ** 24

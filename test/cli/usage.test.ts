@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { methods } from '../../src/methods/registry.ts'
 import { emptyDirectory, fixture, winnow } from './command.ts'
 
 describe('help', () => {
@@ -78,7 +79,7 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
     [
       'an unknown method',
       ['select', 'p.jsonl', '-b', '3', '-m', 's2k'],
-      ['found     s2k', 'expected  s2l, got-d, dsir, tapt-knn, dapt, all-domains, random'],
+      ['found     s2k', `expected  ${methods.map(({ name }) => name).join(', ')}`],
     ],
     [
       'a method that picks toward a target, without one',

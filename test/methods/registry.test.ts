@@ -13,9 +13,9 @@ const waves = (rows: number, columns: number, more = 0) =>
 describe('the registry', () => {
   test('finds methods by name and lists them when there is none', () => {
     expect(findMethod('s2l')).toBe(s2l)
-    expect(() => findMethod('s3l')).toThrow(
-      /found s3l, expected s2l, got-d, dsir, tapt-knn, rds, dapt, least-confidence, middle-perplexity, high-learnability, ifd, confidence-curriculum, longest, all-domains, random-balanced, random/,
-    )
+    const names = methods.map(({ name }) => name).join(', ')
+    expect(names).toMatch(/^s2l, .*, random$/)
+    expect(() => findMethod('s3l')).toThrow(`found s3l, expected ${names}`)
   })
 
   test('has every option described and with a default, and unique names', () => {
