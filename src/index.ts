@@ -28,11 +28,10 @@ export {
 } from './evaluation/answers.ts'
 export { type BertScore, bertScore, idfWeights, plainWeights, type TokenVectors } from './evaluation/bert-score.ts'
 export { type Bigram, fitBigram, heldOutBigramNll } from './evaluation/bigram.ts'
-export type { Cell, Comparison, SelectionCost } from './evaluation/comparison.ts'
-export type { ComparisonCosts } from './evaluation/costs.ts'
-export { type CompareWith, type Summary, summarise } from './evaluation/summary.ts'
 export { type Bleu, corpusBleu, sentenceBleu, tokenize13a } from './evaluation/bleu.ts'
 export { type Classification, type ClassScores, classify } from './evaluation/classification.ts'
+export type { Cell, Comparison, SelectionCost } from './evaluation/comparison.ts'
+export type { ComparisonCosts } from './evaluation/costs.ts'
 export { type Rouge, type RougeOptions, rouge1, rouge2, rougeL, rougeLsum } from './evaluation/rouge.ts'
 export {
   type BootstrapOptions,
@@ -40,6 +39,7 @@ export {
   type Interval,
   pairedBootstrap,
 } from './evaluation/statistics.ts'
+export { type CompareWith, type Summary, summarise } from './evaluation/summary.ts'
 export {
   classifierToxicity,
   expectedMaximumToxicity,

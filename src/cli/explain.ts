@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander'
 import { WinnowError } from '../errors.ts'
 import type { Explanation, TokenPiece } from '../pipeline/explain.ts'
+import type { ExplainedSelection } from '../pipeline/explained-selection.ts'
 import { visibleText } from '../report/html.ts'
 import { count, counted, percent } from './numbers.ts'
 import { pairs, plain, type Terminal, terminalOf, wrap, writeJson } from './terminal.ts'
@@ -23,7 +24,7 @@ interface ExplainFlags {
   json?: boolean
 }
 
-const DESCRIPTION = `Shows a row as winnow reads it: its file and line, and its turns. With --tokens, the tokens that a model gets and those of them that it is trained on.
+const DESCRIPTION = `Shows a row as winnow reads it: its file and line, its turns, and, where the pool's run directory holds a selection, whether it was picked and by what numbers. With --tokens, the tokens that a model gets and those of them that it is trained on.
 
 The tokens are those of --proxy; without it, those of the pool's run directory, and where there is none, those that \`winnow select\` would make.`
 
@@ -93,11 +94,12 @@ const LAYOUTS = {
 
 /** A row for people: where it is, its turns, its tokens. */
 export function renderExplanation(explanation: Explanation, terminal: Terminal): string {
-  const { row, file, line, source, format, turns, tokens } = explanation
+  const { row, file, line, source, format, turns, selection, tokens } = explanation
   const head = terminal.style('bold', plain(`row ${row}: ${file}:${line}`))
   const facts: [string, string][] = [
     ['format', format],
     ...(source === undefined ? [] : [['source', plain(source)] as [string, string]]),
+    ...(selection === undefined ? [] : selectionFacts(selection, tokens !== undefined)),
   ]
   if (tokens === undefined) return `${head}\n${pairs(facts)}${turns.map((turn) => shownTurn(turn, terminal)).join('')}`
   const { tokenizer, kept, maxLength } = tokens
@@ -123,6 +125,27 @@ export function renderExplanation(explanation: Explanation, terminal: Terminal):
     ['cut', cut ? `at ${count(maxLength)}, leaving ${count(kept.trained)} trained` : `no: at most ${count(maxLength)}`],
   )
   return `${head}\n${pairs(facts)}\n${shownPieces(tokens.pieces, terminal)}\n${legend(terminal, cut)}`
+}
+
+/** Whether the run picked the row, and its columns: a line for each, but for the numbers of tokens where those are shown anyway. */
+function selectionFacts(
+  { run, method, budget, selected, columns }: ExplainedSelection,
+  withTokens: boolean,
+): [string, string][] {
+  const shown = (value: ExplainedSelection['columns'][string]) =>
+    value === null
+      ? 'none'
+      : typeof value === 'number'
+        ? Number.isInteger(value)
+          ? count(value)
+          : value.toPrecision(5)
+        : plain(String(value))
+  return [
+    ['selection', `${selected ? 'picked' : 'not picked'} by ${plain(method)} for ${plain(budget)}, in ${plain(run)}`],
+    ...Object.entries(columns)
+      .filter(([name]) => !withTokens || !name.endsWith('tokens'))
+      .map(([name, value]) => [plain(name), shown(value)] as [string, string]),
+  ]
 }
 
 const share = ({ count, trained }: { count: number; trained: number }) =>

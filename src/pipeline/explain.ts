@@ -11,6 +11,7 @@ import { isNano, nanoVocabulary } from '../models/nano.ts'
 import { readManifest } from '../runs/manifest.ts'
 import { loadTokenizer } from '../tokenizer/load.ts'
 import { TOKEN_MASK, type Tokenizer, TRAINED_BIT } from '../tokenizer/tokenizer.ts'
+import { type ExplainedSelection, maybeSelection } from './explained-selection.ts'
 import { type ModelOptions, resolveModelOptions } from './model-options.ts'
 import { modelTokenizer } from './model-tokenizer.ts'
 import { TOKENIZER_BYTES, trainOnPool } from './pool.ts'
@@ -52,6 +53,8 @@ export interface Explanation {
   source?: string
   format: string
   turns: Turn[]
+  /** What the run directory's selection says of it, where there is one of this pool. */
+  selection?: ExplainedSelection
   tokens?: {
     tokenizer: TokenizerSource
     maxLength: number
@@ -95,6 +98,8 @@ export async function explainRow(options: ExplainOptions, signal?: AbortSignal):
     format: dataset.format.name,
     turns: record.turns,
   }
+  const selection = await maybeSelection(run, row, dataset.inputs)
+  if (selection !== undefined) told.selection = selection
   if (!tokens) return told
   const tokenizer = model ?? earlier?.tokenizer ?? (await trained(dataset, textBytes, signal))
   const kind = model ? 'model' : earlier?.tokenizer ? 'run' : 'pool'

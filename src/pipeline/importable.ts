@@ -40,7 +40,7 @@ export function parseSignals(given: readonly string[]): Record<string, string> {
         message: 'a signal is given as its name and its file',
         path: '--signal',
         found: text,
-        expected: `${Object.keys(IMPORTABLE).slice(0, -1).join('=<file>, ')}=<file> or target-embeddings=<file>`,
+        expected: `trajectories=<file or directory>, or ${Object.keys(IMPORTABLE).slice(1).join(', ')} in its place`,
       })
     const [, name, file] = match
     if (Object.hasOwn(signals, name))

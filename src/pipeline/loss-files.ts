@@ -77,7 +77,12 @@ export async function findLosses(path: string): Promise<LossFiles> {
 export async function findScores(signals: Readonly<Record<string, string>>): Promise<Record<string, LossFiles>> {
   const found: Record<string, LossFiles> = {}
   for (const [name, path] of Object.entries(signals))
-    if (!name.endsWith('embeddings')) found[name] = await findLosses(path)
+    if (!name.endsWith('embeddings')) {
+      const { files } = await findLosses(path)
+      // A number a row needs no step to be told by.
+      const single = name === 'initial' || name === 'unconditional'
+      found[name] = { path, files: single ? files.map((file) => ({ ...file, step: file.step ?? 0 })) : files }
+    }
   return found
 }
 

@@ -4,7 +4,7 @@ import { checkpointColumn } from '../methods/checkpoint.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import { type Signal, signal } from '../signals/signal.ts'
-import { responsesAlone } from '../training/responses.ts'
+import { leadOf, responsesAlone } from '../training/responses.ts'
 import { windowLabels } from '../training/trajectories.ts'
 import { notKept, readTensors } from './checkpoints.ts'
 import { type Context, notify } from './context.ts'
@@ -78,8 +78,8 @@ export async function computeProxySignal(
       break
     }
     case 'unconditional': {
-      const { bosId } = tokens.tokenizer
-      const rows = responsesAlone(tokens.store, { maxLength: context.options.maxLength, bosId })
+      const { maxLength } = context.options
+      const rows = responsesAlone(tokens.store, { maxLength, lead: leadOf(tokens.tokenizer) })
       const at =
         need.checkpoint === 'start'
           ? startingModel(context, tokens, pretrained)

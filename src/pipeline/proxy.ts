@@ -39,6 +39,12 @@ export interface TrainedProxy {
 /** Bytes that logits may take at a time, in scoring and in training. Training computes gradients per chunk too, which larger ones amortise. */
 const SCORING_LOGITS = 2 ** 26
 const TRAINING_LOGITS = 2 ** 28
+/**
+ * Bytes of logits that a cache holds: the passes over them are then cheaper (docs/benchmarks/confidence.md). But a
+ * product of few rows is slow, so chunks have no fewer positions than this unless memory asks for it.
+ */
+const CACHED_LOGITS = 2 ** 24
+const LEAST_POSITIONS = 512
 /** Bytes of activations that a forward and backward pass may keep. Fixed: the parts of a batch decide the last bits of a run. */
 const ACTIVATIONS = 2 ** 31
 
@@ -49,7 +55,10 @@ const chunksFor = (tokens: number, vocabularySize: number, bytes: number) =>
 
 /** Chunks of label positions that keep the logits of a scoring batch small. */
 export const scoringChunks = (tokens: number, vocabularySize: number): number =>
-  chunksFor(tokens, vocabularySize, SCORING_LOGITS)
+  Math.max(
+    chunksFor(tokens, vocabularySize, SCORING_LOGITS),
+    Math.min(chunksFor(tokens, vocabularySize, CACHED_LOGITS), Math.floor(tokens / LEAST_POSITIONS)),
+  )
 
 interface ProxyOf {
   rows: CountedRows
@@ -83,14 +92,16 @@ export function nanoProxy(rows: CountedRows, vocabularySize: number, maxLength: 
     size,
   })
   // A row longer than a batch is a batch of its own.
-  const chunks = scoringChunks(Math.max(scoringTokens(recipe), maxLength), vocabularySize)
+  const tokens = Math.max(scoringTokens(recipe), maxLength)
+  const chunks = chunksFor(tokens, vocabularySize, SCORING_LOGITS)
+  const choices = { chunks, scoringChunks: scoringChunks(tokens, vocabularySize), maxLength }
   return {
     name: size === undefined ? 'nano' : `nano:${size.hiddenSize}x${size.layers}`,
     model: llama(config),
     recipe,
     optimiser,
-    choices: { chunks, maxLength },
-    identity: { proxy: 'nano', config, recipe, optimiser, chunks } as unknown as Json,
+    choices,
+    identity: { proxy: 'nano', config, recipe, optimiser, choices } as unknown as Json,
     start: async (seed, resumed) => ({ state: resumed ?? startingState(nanoInitialParameters(config, seed)) }),
   }
 }

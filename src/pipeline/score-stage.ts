@@ -71,7 +71,7 @@ export async function scoreParts(
     }))
   const result = await perform(context, {
     name: 'score',
-    version: 1,
+    version: 2,
     inputs: { tokens: tokensHash, model: pretrained.hash },
     options: {
       maxLength,

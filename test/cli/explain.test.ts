@@ -31,6 +31,24 @@ describe('explain', () => {
     expect(stdout).toContain('\nassistant (trained)\n  ')
   })
 
+  it('shows whether a run picked the row and by what numbers, and nothing of a run of another pool', async () => {
+    const cwd = emptyDirectory(['math.jsonl'])
+    expect((await winnow(['select', 'math.jsonl', '--method', 'longest', '--budget', '3'], { cwd })).code).toBe(0)
+    const rows = readFileSync(join(cwd, 'math.jsonl'), 'utf8').trimEnd().split('\n')
+    const picked = readFileSync(join(cwd, 'math.selected.jsonl'), 'utf8').trimEnd().split('\n')
+    const [first, other] = [rows.indexOf(picked[0]), rows.findIndex((line) => !picked.includes(line))]
+    const shown = async (row: number) => (await winnow(['explain', 'math.jsonl', '--row', String(row)], { cwd })).stdout
+    expect(await shown(first)).toMatch(
+      /\n {2}selection +picked by longest for 3, in math.winnow\n(?:.*\n)* {2}length +\d+\n/,
+    )
+    expect(await shown(other)).toMatch(/\n {2}selection +not picked by longest/)
+    const json = JSON.parse((await winnow(['explain', 'math.jsonl', '--row', String(first), '--json'], { cwd })).stdout)
+    const { length, trained_tokens } = json.selection.columns
+    expect(length).toBe(trained_tokens)
+    writeFileSync(join(cwd, 'math.jsonl'), `${rows.slice(1).join('\n')}\n`)
+    expect(await shown(0)).not.toContain('selection')
+  })
+
   it("shows a model's tokens, the trained ones in brackets, white space to be seen, nothing that a terminal obeys", async () => {
     const { code, stdout, stderr } = await winnow(
       ['explain', 'pool.jsonl', '--row', '0', '--tokens', '--proxy', 'stories'],

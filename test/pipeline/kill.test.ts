@@ -80,8 +80,9 @@ it('a pretrained proxy killed in training and between the files of its checkpoin
     { stage: 'model', kind: 'stage-end', count: 1 },
     { stage: 'trajectories', kind: 'stage-start', count: 1 },
     { stage: 'trajectories', kind: 'stage-progress', count: 2 },
-    // Losses are there, weights are not; weights are there, moments are not; both are there and not recorded.
+    // Losses are there, confidence or weights are not; weights are there, moments are not; both are there and not recorded.
     { file: '[.]npy' },
+    { file: 'confidence.*[.]npy' },
     { file: 'step-[0-9]+[.]safetensors' },
     { file: '[.]optimiser[.]safetensors' },
     { stage: 'trajectories', kind: 'stage-end', count: 1 },
@@ -89,6 +90,33 @@ it('a pretrained proxy killed in training and between the files of its checkpoin
   ]
   await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
 }, 120_000)
+
+it('passes before training and over responses alone go on after their last finished parts', async () => {
+  const home = directory()
+  const story = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the park. '
+  const chat = (i: number) => ({ prompt: `Tell story ${i}.`, completion: story.repeat(7 + (i % 3)) })
+  writePool(
+    join(home, 'pool.jsonl'),
+    Array.from({ length: 440 }, (_, i) => JSON.stringify(chat(i))),
+  )
+  const proxy = tinyModel(join(home, 'model'), { config: { max_position_embeddings: 512 } })
+  const options = (name: string) => ({
+    ...{ pool: [join(home, 'pool.jsonl')], proxy, method: 'ifd', budget: '30', threads: 1 },
+    ...{ run: join(home, `${name}.run`), out: join(home, `${name}.jsonl`) },
+  })
+  const kills = [
+    // In the second part, whose first is kept; and as its file appears, before it is recorded.
+    { stage: 'initial', kind: 'stage-progress', count: 20 },
+    { file: 'rows-[0-9]+[.]npy' },
+    { stage: 'unconditional', kind: 'stage-progress', count: 20 },
+    { file: 'unconditional.*[.]npy' },
+    { stage: 'unconditional', kind: 'stage-end', count: 1 },
+  ]
+  await expectSame(home, { command: 'select', options, kills, out: (name) => `${name}.jsonl` })
+  const parts = Object.keys(files(join(home, 'whole.run')))
+  for (const stage of ['initial', 'unconditional'])
+    expect(parts.filter((name) => name.startsWith(`signals/${stage}/`)).length, stage).toBeGreaterThan(1)
+}, 300_000)
 
 it('scoring goes on after the last finished part, to the same Parquet file', async () => {
   const home = directory()
