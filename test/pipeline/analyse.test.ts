@@ -66,8 +66,10 @@ describe('analyse', () => {
     const { gradients } = result
     expect(gradients).toMatchObject({ groupedBy: 'clusters', parameters: gradients!.dimensions })
     expect(gradients!.checkpoints.map(({ checkpoint }) => checkpoint)).toEqual([1, 4])
-    for (const { nll, clusters, sources } of gradients!.checkpoints) {
+    for (const { nll, clusters, sources, along } of gradients!.checkpoints) {
       expect(nll).toBeGreaterThan(0)
+      expect(along!.clusters!.found).toBeGreaterThan(0)
+      expect(along!.clusters!.found).toBeLessThanOrEqual(1)
       for (const test of [clusters!, sources!]) {
         expect(Math.abs(test.within)).toBeLessThanOrEqual(1)
         expect(test.interval[0]).toBeLessThanOrEqual(test.interval[1])
@@ -124,6 +126,19 @@ describe('analyse', () => {
     expect(Math.abs(a.within - b.within)).toBeLessThan(4 * error)
     expect(Math.abs(a.across - b.across)).toBeLessThan(4 * error)
     expect(a.within).not.toBe(b.within)
+  })
+
+  it('compares rows of sources where there are no clusters', async () => {
+    const run = ownRun()
+    const manifest = json(run, 'manifest.json')
+    const stages = manifest.stages.filter(({ name }: { name: string }) => name !== 'clusters')
+    writeFileSync(join(run, 'manifest.json'), JSON.stringify({ ...manifest, stages }))
+    const { gradients, clusters, report } = await analysed(run, { checkpoints: 'late', sample: 8 })
+    expect(clusters).toBeUndefined()
+    expect(gradients).toMatchObject({ groupedBy: 'sources', groups: 2, rows: 8 })
+    expect(gradients!.checkpoints[0].clusters).toBeUndefined()
+    expect(gradients!.checkpoints[0].sources!.pairs).toEqual({ within: 12, across: 16 })
+    expect(readFileSync(report, 'utf8')).toContain('two rows of one source have a mean cosine')
   })
 
   it('refuses what is no finished selection', async () => {
@@ -191,6 +206,7 @@ describe('analyse of other runs', () => {
     // Of 29 thousand, those of the adapters: rank 2 on seven matrices in each of two layers.
     expect(result.gradients!.parameters).toBeLessThan(5000)
     expect(result.gradients!.checkpoints[0].clusters!.pairs.within).toBeGreaterThan(0)
+    expect(result.gradients!.checkpoints[0].along).toBeUndefined()
   })
 
   it('refuses the run of a training', async () => {

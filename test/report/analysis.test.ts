@@ -28,7 +28,10 @@ const analysis: Analysis = {
   gradients: {
     ...{ rows: 10, groups: 2, groupedBy: 'clusters', parameters: 1000, dimensions: 512 },
     checkpoints: [
-      { checkpoint: 1, step: 10, nll: 3.5, clusters: test(0.03), sources: test(0.04) },
+      {
+        ...{ checkpoint: 1, step: 10, nll: 3.5, clusters: test(0.03), sources: test(0.04) },
+        along: { clusters: chance(0.6) },
+      },
       { checkpoint: 2, step: 20, nll: 2.5, clusters: test(0.02), clustersWithinSource: test(0.015) },
     ],
   },
@@ -60,6 +63,7 @@ describe('the page of an analysis', () => {
       ['10', '3.500', 'one source', '0.0400', '0.0100', '0.0300'],
       ['20', '2.500', 'one cluster', '0.0200', '0.0100', '0.0100'],
       ['20', '2.500', 'one cluster, within one source', '0.0150', '0.0100', '0.00500'],
+      ['10', 'clusters', '60.0 %', '25.0 %', '20.0 % to 30.0 %', '0.005'],
     ])
   })
 
