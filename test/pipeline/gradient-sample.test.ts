@@ -42,7 +42,7 @@ const sample = { model, device: cpu, weights, parameters, rows, drawn: Uint32Arr
 
 describe('gradients of a sample', () => {
   it('have the slopes of the losses along the way from another checkpoint', async () => {
-    const neighbour = moved(1e-3)
+    const neighbour = moved(1e-4)
     const [here, there] = [await losses(weights), await losses(neighbour)]
     let square = 0
     for (const [name, { data }] of weights)
@@ -54,7 +54,7 @@ describe('gradients of a sample', () => {
     const differences = Array.from(here, (loss, row) => (loss - there[row]) / Math.sqrt(square))
     const largest = Math.max(...differences.map(Math.abs))
     for (const [row, slope] of slopes!.entries())
-      expect(Math.abs(slope - differences[row])).toBeLessThan(0.05 * largest)
+      expect(Math.abs(slope - differences[row])).toBeLessThan(0.02 * largest)
   })
 
   it('are sketched one by one where they are not kept whole', async () => {
