@@ -1,5 +1,32 @@
 /** The public API: re-exports only. Importing it loads neither ONNX Runtime nor DuckDB. */
 
+export type { AblatedPick, Ablation } from './analysis/ablation.ts'
+export { adjustedRand } from './analysis/agreement.ts'
+export type { Analysis, ClusterTopics, GradientFacts, GradientsAtCheckpoint } from './analysis/data.ts'
+export { type EffectiveCost, effectiveCosts, effectiveSlope, effectiveWeights } from './analysis/effective.ts'
+export {
+  gradientSimilarity,
+  type SimilarityOptions,
+  type SimilarityTest,
+  sampleGroups,
+} from './analysis/gradient-similarity.ts'
+export {
+  type ExpectedOverlap,
+  expectedOverlap,
+  jaccard,
+  type NamedPick,
+  type OverlapTable,
+  overlapTable,
+  sharedRows,
+} from './analysis/overlap.ts'
+export {
+  type Chance,
+  type ClusterTopic,
+  type TopicShift,
+  type TopicsOfClusters,
+  topicShift,
+  topicsOfClusters,
+} from './analysis/topics.ts'
 export { type KMeansOptions, type KMeansResult, kmeans, type Points } from './clustering/kmeans.ts'
 export { type Dataset, type DatasetOptions, openDataset } from './dataset/dataset.ts'
 export { checkOutput } from './dataset/output.ts'
@@ -78,6 +105,10 @@ export { languageModel } from './models/config.ts'
 export type { LanguageModel } from './models/model.ts'
 export { readSafetensors, writeSafetensors } from './models/safetensors.ts'
 export { workerThreads } from './parallel/threads.ts'
+export { type AblateContext, type AblateResult, ablate } from './pipeline/ablate.ts'
+export type { AblateOptions } from './pipeline/ablate-options.ts'
+export { analyse } from './pipeline/analyse.ts'
+export type { AnalyseOptions, AnalyseResult } from './pipeline/analyse-options.ts'
 export type { OnEvent, PipelineEvent, Section, StageName, StageProgress, Step } from './pipeline/events.ts'
 export { type ExplainOptions, type Explanation, explainRow } from './pipeline/explain.ts'
 export {
@@ -102,6 +133,8 @@ export {
 export { estimateWarmup, type StageEstimate, type WarmupEstimate } from './pipeline/warmup-estimate.ts'
 export type { WarmupData, WarmupOptions } from './pipeline/warmup-options.ts'
 export type { WarmupPlan } from './pipeline/warmup-plan.ts'
+export { type AblationPage, buildAblation } from './report/ablation.ts'
+export { type AnalysisPage, buildAnalysis } from './report/analysis.ts'
 export { buildComparisonReport } from './report/comparison.ts'
 export { comparisonMarkdown } from './report/comparison-markdown.ts'
 export type { ReportData } from './report/data.ts'
@@ -127,6 +160,13 @@ export { loadTokenizer } from './tokenizer/load.ts'
 export { loadPretrainedTokenizer, type PretrainedOptions } from './tokenizer/pretrained.ts'
 export type { Tokenizer } from './tokenizer/tokenizer.ts'
 export { type TrainTokenizerOptions, trainTokenizer } from './tokenizer/train.ts'
+export {
+  compileExampleGradients,
+  type ExampleGradientOptions,
+  type ExampleGradients,
+} from './training/example-gradients.ts'
+export { gramMatrix } from './training/gradient-gram.ts'
+export { type GradientSketch, gradientSketch, sketchDimensions } from './training/gradient-sketch.ts'
 export { sampleCost } from './transport/cost.ts'
 export { calibratedGradient } from './transport/gradient.ts'
 export {

@@ -32,6 +32,14 @@ export interface GradientsAtCheckpoint {
   clustersWithinSource?: SimilarityTest
   /** Rows of one source against rows of different ones: what topics alone tell. */
   sources?: SimilarityTest
+  /** Slopes of the rows' losses along the way that the run went there; absent where only one checkpoint was kept. */
+  along?: SlopesAlong
+}
+
+/** What S2L's bound is about: if losses fall alike, gradients agree along the way that training went. Shares of the slopes' variance between groups. */
+export interface SlopesAlong {
+  clusters?: Chance
+  sources?: Chance
 }
 
 export interface GradientFacts {

@@ -46,6 +46,11 @@ export async function analyse(asked: AnalyseOptions, pipeline: PipelineContext):
   await run.update(manifest)
   onEvent({ kind: 'plan', stages: [...(recording ? (['gradients'] as const) : []), 'analysis'] })
   const selection = await readSelection(run, manifest)
+  if ((selection.source?.labels?.length ?? 0) < 2)
+    notify(context, {
+      code: 'no-topics',
+      message: `${selection.source ? 'all rows name one source' : 'no row of the pool names a source'}, so there are no topics to tell apart`,
+    })
   const gradients =
     recording && (await gradientsOf(context, { options, manifest, selection, recording, versions, pretrained }))
   if (recording === undefined && options.sample > 0)

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Analysis, ClusterTopics, GradientFacts } from '../analysis/data.ts'
 import { gradientSimilarity } from '../analysis/gradient-similarity.ts'
 import { topicShift, topicsOfClusters } from '../analysis/topics.ts'
+import { varianceBetween } from '../analysis/variance.ts'
 import type { Json } from '../runs/hash.ts'
 import type { Manifest } from '../runs/manifest.ts'
 import { NO_CLUSTER } from '../signals/clusters.ts'
@@ -96,7 +97,7 @@ function tested(
   return {
     ...{ rows: rows.length, groups: new Set(groups).size, parameters, dimensions },
     groupedBy: clusters ? 'clusters' : 'sources',
-    checkpoints: checkpoints.map(({ gram, ...at }) => {
+    checkpoints: checkpoints.map(({ gram, slopes, ...at }) => {
       const test = (of: ArrayLike<number>, strata?: ArrayLike<number>) =>
         gradientSimilarity({ gram, groups: of, strata, ...asked })
       return {
@@ -104,6 +105,12 @@ function tested(
         ...(clusters && { clusters: test(groups) }),
         ...(clusters && sources && { clustersWithinSource: test(groups, sources) }),
         ...(sources && { sources: test(sources) }),
+        ...(slopes && {
+          along: {
+            ...(clusters && { clusters: varianceBetween({ values: slopes, groups, ...asked }) }),
+            ...(sources && { sources: varianceBetween({ values: slopes, groups: sources, ...asked }) }),
+          },
+        }),
       }
     }),
   }

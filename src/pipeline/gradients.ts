@@ -9,7 +9,6 @@ import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
 import type { Manifest } from '../runs/manifest.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
-import { compileExampleGradients } from '../training/example-gradients.ts'
 import { gramMatrix } from '../training/gradient-gram.ts'
 import { gradientSketch, sketchDimensions } from '../training/gradient-sketch.ts'
 import { trainedParameters } from '../training/graphs.ts'
@@ -19,6 +18,7 @@ import { checkpointColumns } from './analyse-options.ts'
 import { checkpointFiles, readTensors } from './checkpoints.ts'
 import { type Context, notify, perform } from './context.ts'
 import { intactFile, stageValue } from './finished-run.ts'
+import { sampleGradients } from './gradient-sample.ts'
 import { scoringChunks } from './proxy.ts'
 import type { TrajectoryFacts } from './trajectories.ts'
 
@@ -48,6 +48,8 @@ export interface ComparedGradients {
     nll: number
     /** [n, n] inner products. */
     gram: Float64Array
+    /** [n] slopes of each row's loss along the way that the run went there; absent where no other checkpoint was kept. */
+    slopes?: Float64Array
   }[]
   /** Of the stage. */
   hash: string
@@ -77,9 +79,11 @@ export async function compareGradients(
   const { run, device } = context
   const { recording, rows, groups, lora } = sources
   const { steps } = stageValue(run, recording) as unknown as TrajectoryFacts
-  const kept = checkpointColumns(asked.checkpoints, steps.length).filter((column) =>
-    recording.outputs.some(({ path }) => path === checkpointFiles(recording.key, steps[column]).model),
-  )
+  const modelAt = (column: number) => {
+    const path = column in steps ? checkpointFiles(recording.key, steps[column]).model : undefined
+    return recording.outputs.find((output) => output.path === path)?.path
+  }
+  const kept = checkpointColumns(asked.checkpoints, steps.length).filter((column) => modelAt(column) !== undefined)
   const missed = checkpointColumns(asked.checkpoints, steps.length).length - kept.length
   if (missed > 0)
     notify(context, {
@@ -99,10 +103,13 @@ export async function compareGradients(
     })
     return undefined
   }
-  const files = kept.map((column) => checkpointFiles(recording.key, steps[column]).model)
+  const files = kept.map((column) => modelAt(column) as string)
+  // The way that the run went: from the checkpoint before, at the first one to that after.
+  const neighbours = kept.map((column) => modelAt(column - 1) ?? modelAt(column + 1))
   const configFile = `${dirname(files[0])}/config.json`
   const hashes: Record<string, string> = { tokens: sources.tokensHash, groups: groups.hash }
-  for (const path of [configFile, ...files]) hashes[path] = (await intactFile(run, recording, path)).sha256
+  for (const path of [configFile, ...files, ...neighbours.filter((path) => path !== undefined)])
+    hashes[path] = (await intactFile(run, recording, path)).sha256
   if (lora) hashes.base = lora.hash
   const model = languageModel(JSON.parse(await readFile(run.path(configFile), 'utf8')), { file: run.path(configFile) })
   const parameters = trainedParameters(model, lora).reduce(
@@ -111,8 +118,12 @@ export async function compareGradients(
   )
   const dimensions = sketchDimensions(drawn.rows.length, parameters, asked.bytes)
   const chunks = scoringChunks(Math.max(asked.maxLength, LEAST_POSITIONS), model.vocabularySize)
-  const gramFile = (key: string, column: number) =>
-    `signals/gradients/${key.slice(0, 12)}/step-${String(steps[column]).padStart(6, '0')}.npy`
+  const gramFiles = (key: string, column: number) => {
+    const name = `signals/gradients/${key.slice(0, 12)}/step-${String(steps[column]).padStart(6, '0')}`
+    return { gram: `${name}.npy`, slopes: `${name}.slopes.npy` }
+  }
+  const maybeTensors = async (path: string | undefined) =>
+    path === undefined ? undefined : await readTensors(run.path(path))
   const result = await perform<Json>(context, {
     name: 'gradients',
     version: 1,
@@ -141,45 +152,30 @@ export async function compareGradients(
           nll.push(earlier.value as number)
           continue
         }
-        const { vectors, mean } = await gradientsAt(files[index], (done) =>
-          progress({
-            fraction: (index * drawn.rows.length + done) / total,
-            detail: `checkpoint ${index + 1} of ${kept.length}`,
-            done: index * drawn.rows.length + done,
-            unit: 'rows',
-          }),
-        )
+        const { vectors, slopes, mean } = await sampleGradients({
+          ...{ model, device, chunks, sketch, parameters, maxLength: asked.maxLength, recompute: sources.recompute },
+          ...{ rows, drawn: drawn.rows, signal: context.signal },
+          weights: await readTensors(work.path(files[index])),
+          neighbour: await maybeTensors(neighbours[index]),
+          ...(lora && { lora: { rank: lora.rank }, frozen: await lora.frozen() }),
+          onRow: (done) =>
+            progress({
+              fraction: (index * drawn.rows.length + done) / total,
+              detail: `checkpoint ${index + 1} of ${kept.length}`,
+              done: index * drawn.rows.length + done,
+              unit: 'rows',
+            }),
+        })
         const gram = await gramMatrix(vectors, drawn.rows.length, device, context.signal)
         const size = drawn.rows.length
-        const output = await work.write(gramFile(work.key, column), writeNpy({ shape: [size, size], data: gram }))
-        await work.finishPart(part, [output], mean)
-        outputs.push(output)
+        const place = gramFiles(work.key, column)
+        const written = [await work.write(place.gram, writeNpy({ shape: [size, size], data: gram }))]
+        if (slopes) written.push(await work.write(place.slopes, writeNpy({ shape: [size], data: slopes })))
+        await work.finishPart(part, written, mean)
+        outputs.push(...written)
         nll.push(mean)
       }
       return { outputs, value: { nll } }
-
-      async function gradientsAt(file: string, onRow: (done: number) => void) {
-        const gradients = await compileExampleGradients({
-          ...{ model, device, chunks, maxLength: asked.maxLength, recompute: sources.recompute },
-          weights: await readTensors(work.path(file)),
-          ...(lora && { lora: { rank: lora.rank }, frozen: await lora.frozen() }),
-        })
-        try {
-          const vectors = new Float32Array(drawn.rows.length * dimensions)
-          const whole = sketch && new Float32Array(gradients.size)
-          let sum = 0
-          for (const [i, row] of drawn.rows.entries()) {
-            context.signal?.throwIfAborted()
-            const out = vectors.subarray(i * dimensions, (i + 1) * dimensions)
-            sum += await gradients.gradient(rows, row, asked.maxLength, whole ?? out)
-            if (sketch && whole) sketch.add(whole, out)
-            onRow(i + 1)
-          }
-          return { vectors, mean: sum / drawn.rows.length }
-        } finally {
-          await gradients.release()
-        }
-      }
     },
     summary: () =>
       `${drawn.rows.length} rows, ${kept.length} checkpoint${kept.length === 1 ? '' : 's'}, ${parameters.toLocaleString('en')} parameters${dimensions < parameters ? `, sketched to ${dimensions.toLocaleString('en')}` : ''}`,
@@ -190,7 +186,10 @@ export async function compareGradients(
       checkpoint: column + 1,
       step: steps[column],
       nll: nll[index],
-      gram: readNpy(await readFile(run.path(gramFile(result.key, column)))).data as Float64Array,
+      gram: readNpy(await readFile(run.path(gramFiles(result.key, column).gram))).data as Float64Array,
+      ...(neighbours[index] && {
+        slopes: readNpy(await readFile(run.path(gramFiles(result.key, column).slopes))).data as Float64Array,
+      }),
     })),
   )
   return { ...drawn, parameters, dimensions, checkpoints, hash: result.hash }

@@ -5,7 +5,7 @@ import type { Analysis, GradientsAtCheckpoint } from '../analysis/data.ts'
 import type { SimilarityTest } from '../analysis/gradient-similarity.ts'
 import { legend, responsiveChart } from './chart.ts'
 import { type Html, html } from './html.ts'
-import { count, counted, figure, nats } from './numbers.ts'
+import { count, counted, figure, nats, percent } from './numbers.ts'
 import { table } from './table.ts'
 import { COLOUR } from './theme.ts'
 
@@ -71,6 +71,7 @@ ${
 ${tests(checkpoints)}
 <p>Pairs of rows are no independent observations. Intervals come from rows drawn with replacement, p from labels permuted over rows; “within one source” counts only pairs
 of rows of the same source and permutes labels inside it: whether clusters tell more than sources do.</p>
+${slopes(checkpoints)}
 </section>`
 
   function colourOf(point: Point) {
@@ -115,4 +116,37 @@ function tests(checkpoints: readonly GradientsAtCheckpoint[]): Html {
     ],
     lines,
   )
+}
+
+/** What S2L's bound speaks of: agreement along the way that the run went. */
+function slopes(checkpoints: readonly GradientsAtCheckpoint[]): Html | undefined {
+  const lines = checkpoints.flatMap(({ step, along }) =>
+    (
+      [
+        ['clusters', along?.clusters],
+        ['sources', along?.sources],
+      ] as const
+    ).flatMap(([name, share]) => (share === undefined ? [] : [{ step, name, share }])),
+  )
+  if (lines.length === 0) return undefined
+  type Line = (typeof lines)[number]
+  return html`<h3>Along the way that the run went</h3>
+<p>Losses that fall alike bound how far gradients differ along the way between two checkpoints, not in all directions (S2L’s bound, which assumes little curvature). So the slope of
+each row’s loss along that way, from the checkpoint before (at the first, to the one after), should be much alike inside a cluster.</p>
+${table(
+  'Share of the slopes’ variance that lies between groups',
+  [
+    { head: 'step', cell: ({ step }: Line) => count(step), kind: 'head' },
+    { head: 'between', cell: ({ name }) => name },
+    { head: 'share', cell: ({ share }) => percent(share.found), kind: 'number' },
+    { head: 'by chance', cell: ({ share }) => percent(share.expected), kind: 'number' },
+    {
+      head: '95 % of draws',
+      cell: ({ share }) => `${percent(share.low)} to ${percent(share.high)}`,
+      kind: 'number',
+    },
+    { head: 'p', cell: ({ share }) => probability(share.p), kind: 'number' },
+  ],
+  lines,
+)}`
 }

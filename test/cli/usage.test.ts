@@ -119,6 +119,23 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
     ['a nucleus of nothing', ['generate', 'p.jsonl', '--model', 'm', '--top-p', '0'], ['at        --top-p', 'above 0']],
     ['a format of weights that is none', ['train', 'p.jsonl', '--save-as', 'int8'], ['float32, float16, bfloat16']],
     ['a rank of nothing', ['train', 'p.jsonl', '--model', 'm', '--lora', '0'], ['whole number of at least 1']],
+    ['an analysis of nothing', ['analyse'], ['no run was named', 'winnow analyse pool.winnow']],
+    ['an analysis of what is no run', ['analyse', 'there'], ['error: there: the directory is no run of winnow']],
+    [
+      'checkpoints that are none',
+      ['analyse', 'there', '--checkpoints', 'middle'],
+      ['at        --checkpoints', 'found     middle', 'early, late, all'],
+    ],
+    [
+      'an ablation of nothing',
+      ['ablate', 'p.jsonl', '-b', '3'],
+      ['nothing to vary was named', 'at        --vary', '--vary checkpoints=3,6,12'],
+    ],
+    [
+      'an ablation of an option that the method lacks',
+      ['ablate', 'p.jsonl', '-b', '3', '--vary', 'epsilon=1'],
+      ['found     epsilon', 'clusters, checkpoints,'],
+    ],
     ['a missing pool', ['select', 'p.jsonl', '-b', '3'], ['error: p.jsonl: no such file']],
     ['a missing manifest', ['select', '--config', 'm.json'], ['error: m.json: the file does not exist']],
   ]
