@@ -14,7 +14,15 @@ describe('help', () => {
     await expect(stdout).toMatchFileSnapshot(fixture('select-help.txt'))
   })
 
-  it.each(['score', 'generate', 'train', 'warmup'])('of %s has every option', async (command) => {
+  it.each([
+    'score',
+    'generate',
+    'train',
+    'warmup',
+    'compare',
+    'analyse',
+    'ablate',
+  ])('of %s has every option', async (command) => {
     const { code, stdout } = await winnow([command, '--help'])
     expect(code).toBe(0)
     await expect(stdout).toMatchFileSnapshot(fixture(`${command}-help.txt`))

@@ -33,7 +33,7 @@ function moved(size: number): TensorMap {
 
 async function losses(of: TensorMap): Promise<Float32Array> {
   const scorer = await compileScorer({ model, weights: of, device: cpu })
-  const found = await scoreRows(scorer, rows, { tokensPerBatch: 64, maxLength: 8 })
+  const { nll: found } = await scoreRows(scorer, rows, { tokensPerBatch: 64, maxLength: 8 })
   await scorer.release()
   return found
 }
