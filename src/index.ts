@@ -147,6 +147,8 @@ export {
 } from './sandbox/program.ts'
 export { readNpy, writeNpy } from './signals/npy.ts'
 export { type Signal, type Signals, signal } from './signals/signal.ts'
+export { FIXED_ONE } from './similarity/fixed-point.ts'
+export { type GraphOptions, type NeighbourGraph, neighbourGraph } from './similarity/graph.ts'
 export { type Distinct, type DistinctOptions, keepDistinct } from './similarity/near-pairs.ts'
 export {
   type NeighbourOptions,
@@ -156,6 +158,9 @@ export {
   openNeighbours,
 } from './similarity/neighbours.ts'
 export type { Vectors } from './similarity/vectors.ts'
+export { type FacilityOptions, facilityOrder } from './submodular/facility-location.ts'
+export { type CenterOptions, type Centers, centerOrder } from './submodular/k-center.ts'
+export type { Order } from './submodular/lazy-greedy.ts'
 export { loadTokenizer } from './tokenizer/load.ts'
 export { loadPretrainedTokenizer, type PretrainedOptions } from './tokenizer/pretrained.ts'
 export type { Tokenizer } from './tokenizer/tokenizer.ts'

@@ -46,6 +46,7 @@ export async function centerOrder(vectors: Vectors, options: CenterOptions = {})
   const { enough, signal, onProgress } = options
   checkShape(vectors, 'rows')
   checkFinite(vectors.data, vectors.d, 'rows')
+  signal?.throwIfAborted()
   const { n, d } = vectors
   const picks = Math.min(n, options.picks ?? n)
   const capacity = NEAREST_COLUMNS * Math.ceil(picks / NEAREST_COLUMNS)
