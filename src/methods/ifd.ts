@@ -71,6 +71,7 @@ function difficulty({ rows, signals, options }: Omit<SelectionInput<Options>, 'b
     taken: 'highest',
     values,
     candidates: Uint8Array.from(values, (value) => (value >= 1 ? 0 : 1)),
+    barred: 'its prompt makes its response no likelier',
   }
   return { given, alone, score }
 }

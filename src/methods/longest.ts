@@ -46,5 +46,6 @@ function score({ rows, signals }: Pick<SelectionInput<unknown>, 'rows' | 'signal
     taken: 'highest',
     values,
     candidates: Uint8Array.from(values, (length) => (length > 0 ? 1 : 0)),
+    barred: 'no token of it is trained within the longest length',
   }
 }

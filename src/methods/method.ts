@@ -152,6 +152,8 @@ export interface RowScore<V extends ArrayLike<number> = ArrayLike<number>> {
   values: V
   /** 0 where a row cannot be picked whatever its score, [N]. Default: all can. */
   candidates?: ArrayLike<number>
+  /** Why such a row cannot, for a reader: `its prompt does not help`. */
+  barred?: string
 }
 
 /** What a method may know of the run beside its options. */

@@ -88,8 +88,10 @@ export async function choose(
         await work.record('selection.parquet'),
         await work.write('selection.npy', writeNpy({ shape: [selection.selected.length], data: selection.selected })),
       ]
-      if (selection.schedule)
-        outputs.push(await work.write('schedule.jsonl', scheduleLines(selection.selected, selection.schedule)))
+      const { schedule } = selection
+      if (schedule) outputs.push(await work.write(SCHEDULE, scheduleLines(selection.selected, schedule)))
+      // One of another method, which was here before, is not of this selection.
+      else await unlink(work.path(SCHEDULE)).catch(() => undefined)
       const chosenTokens = selection.selected.reduce((total, row) => total + perRow[row], 0)
       return {
         outputs,
@@ -97,7 +99,7 @@ export async function choose(
           selected: selection.selected.length,
           tokens: chosenTokens,
           groups: selection.groups,
-          notices: selection.notices,
+          notices: schedule ? [...selection.notices, TOLD_OF_SCHEDULE] : selection.notices,
         } as unknown as Json,
       }
     },
@@ -114,6 +116,12 @@ export async function choose(
   await run.update({ counts: { selected: value.selected, selectedTokens: value.tokens } })
   const selected = readNpy(await readFile(run.path('selection.npy'))).data as Uint32Array
   return { selected, groups: value.groups, tokens: value.tokens, hash: result.hash }
+}
+
+const SCHEDULE = 'schedule.jsonl'
+const TOLD_OF_SCHEDULE: Notice = {
+  code: 'schedule',
+  message: `the pick is a schedule too: ${SCHEDULE} in the run directory lists its records in the order of training`,
 }
 
 /**

@@ -119,6 +119,8 @@ export interface ReportScores {
   values: ArrayLike<number>
   /** 1 where the row could be picked (its domain was kept, it repeats no earlier row), [N]. Absent: all could. */
   candidates?: ArrayLike<number>
+  /** Why a row that is no candidate cannot be picked, in a few words. Default: it repeats an earlier row, or its domain was not kept. */
+  barred?: string
   /** Score where the pick ends. Absent where the scores alone do not decide (the draw of dsir is noisy). */
   boundary?: number
 }

@@ -12,10 +12,11 @@ const LEFT_OTHERWISE = 2
 /**
  * Why a row is not in the pick: its score, no score at all, a domain that was not kept, or (what else bars a row) that it
  * repeats an earlier one. `passed`: its score would have done, but it is nearly a duplicate, or did not fit into the budget.
+ * `barred`: what the scores say bars rows (`ReportScores.barred`).
  */
-export type LeftReason = 'score' | 'passed' | 'unscored' | 'domain' | 'duplicate'
+export type LeftReason = 'score' | 'passed' | 'unscored' | 'barred' | 'domain' | 'duplicate'
 
-const REASONS: readonly LeftReason[] = ['score', 'passed', 'unscored', 'domain', 'duplicate']
+const REASONS: readonly LeftReason[] = ['score', 'passed', 'unscored', 'barred', 'domain', 'duplicate']
 
 export interface RankedRows {
   /** Picked rows of the best scores, best first. */
@@ -46,7 +47,7 @@ export function rankRows(data: Omit<ReportData, 'texts'>): RankedRows | undefine
   const reason = leftReasons(data)
   const next = least(AT_EDGE, (row) => (picked(row) || reason(row) !== 'score' ? Number.NaN : key(row)))
   const atEdge = new Set(next)
-  const counts: Record<LeftReason, number> = { score: 0, passed: 0, unscored: 0, domain: 0, duplicate: 0 }
+  const counts: Record<LeftReason, number> = { score: 0, passed: 0, unscored: 0, barred: 0, domain: 0, duplicate: 0 }
   let scored = 0
   for (let row = 0; row < rows.count; row++) {
     if (candidate(row) && !Number.isNaN(key(row))) scored++
@@ -98,6 +99,7 @@ export function leftReasons({
   const barred = Uint8Array.from(source?.names ?? [], (name) => (dropped.has(name) ? 1 : 0))
   return (row) => {
     if (candidate(row)) return Number.isNaN(key(row)) ? 'unscored' : key(row) < edge ? 'passed' : 'score'
+    if (scores?.barred !== undefined) return 'barred'
     return source && barred[source.codes[row]] === 1 ? 'domain' : 'duplicate'
   }
 }

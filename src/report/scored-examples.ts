@@ -44,6 +44,7 @@ function headsOf(scores: ReportScores): { best: string; last: string; next: stri
 const LEFT_HEADS: Record<LeftReason, (rows: string) => string> = {
   score: (rows) => `Others left out by their scores (${rows} in all)`,
   passed: (rows) => `Left out in spite of their scores (${rows} in all)`,
+  barred: (rows) => `Others left out whatever their scores (${rows} in all)`,
   unscored: (rows) => `Others left out without a score (${rows} in all)`,
   domain: (rows) => `Others left out: domain not kept (${rows} in all)`,
   duplicate: (rows) => `Others left out: repeat an earlier row (${rows} in all)`,
@@ -71,6 +72,7 @@ function reason(row: number, scores: ReportScores, ranked: RankedRows, why: Left
   if (why === 'picked' && isOrder(scores) && place !== undefined)
     return `picked as number ${count(place)} of ${counted(ranked.scored, 'row')}`
   if (why === 'domain') return `its domain was not kept${score === undefined ? '' : `; ${score}`}`
+  if (why === 'barred') return `${scores.barred}${score === undefined ? '' : `; ${score}`}`
   if (why === 'duplicate') return `it repeats an earlier row${score === undefined ? '' : `; ${score}`}`
   if (score === undefined) return isOrder(scores) ? 'the budget was full before it was reached' : 'it has no score'
   return why === 'passed'

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
@@ -107,6 +107,7 @@ describe('methods of one proxy', () => {
     const written = readFileSync(curriculum.out.path, 'utf8').trimEnd().split('\n')
     const lines = readFileSync(pool, 'utf8').trimEnd().split('\n')
     expect(schedule).toHaveLength(8)
+    expect(curriculum.notices.map(({ code }) => code)).toContain('schedule')
     schedule.forEach((line, place) => {
       const { order, row, record } = JSON.parse(line)
       expect(order).toBe(place)
@@ -117,6 +118,8 @@ describe('methods of one proxy', () => {
       'unconditional',
       ...end,
     ])
+    // It is of the curriculum, not of the selection that is there now.
+    expect(existsSync(join(home, 'run/schedule.jsonl'))).toBe(false)
   }, 60_000)
 
   it('of a pretrained model ifd trains nothing', async () => {
@@ -130,6 +133,8 @@ describe('methods of one proxy', () => {
       expect(ifd).toBeCloseTo(Math.exp((nll_response as number) - (nll_unconditional as number)), 5)
     for (const { ifd } of chosen) expect(ifd).toBeLessThan(1)
     expect(readFileSync(result.report, 'utf8')).toContain('perplexity of its response given its prompt')
+    expect(rows.some(({ ifd }) => (ifd as number) >= 1)).toBe(true)
+    expect(readFileSync(result.report, 'utf8')).toContain('its prompt makes its response no likelier; instruction')
     expect(result.nll).toBeUndefined()
     const cold = await run({ method: 'least-confidence', methodOptions: { checkpoint: 'start' } })
     // The pass that ifd made gave the confidence too.
