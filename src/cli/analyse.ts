@@ -140,6 +140,16 @@ export function render(result: AnalyseResult, terminal: Terminal): string {
         ['sources', at.sources],
       ] as const
       for (const [name, test] of tests) if (test) facts.push(['', `step ${count(at.step)}, ${name}: ${inWords(test)}`])
+      const shares = [
+        ['clusters', at.along?.clusters],
+        ['sources', at.along?.sources],
+      ] as const
+      for (const [name, share] of shares)
+        if (share)
+          facts.push([
+            '',
+            `step ${count(at.step)}, slopes along the run: ${percent(share.found)} of their variance is between ${name}; by chance ${percent(share.expected)} (${range(share, percent)})`,
+          ])
     }
   }
   facts.push(

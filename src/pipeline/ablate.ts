@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { AblatedPick, Ablation } from '../analysis/ablation.ts'
 import { adjustedRand } from '../analysis/agreement.ts'
 import { type NamedPick, overlapTable } from '../analysis/overlap.ts'
+import { openDataset } from '../dataset/dataset.ts'
 import type { DeviceName } from '../engine/session.ts'
 import type { Notice } from '../methods/method.ts'
 import { buildAblation } from '../report/ablation.ts'
@@ -15,7 +16,7 @@ import { readNpy } from '../signals/npy.ts'
 import { type AblateOptions, resolveAblation } from './ablate-options.ts'
 import type { PipelineContext } from './pool-options.ts'
 import type { SelectResult } from './result.ts'
-import { select } from './select.ts'
+import { mustBeRunOf, select } from './select.ts'
 
 export interface AblateContext extends PipelineContext {
   /** A selection begins: its name, its place from 1, and how many there are. */
@@ -48,12 +49,14 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
   const started = performance.now()
   const { onVariation, ...context } = pipeline
   const { run, variations } = resolveAblation(asked)
+  // Picks lie in the run's own folder and may be replaced; another pool's run may not.
+  if (asked.overwrite !== true) await mustBeRunOf(run, await openDataset(asked.pool, asked))
   const done = new Map<string, Done>()
   const [base, ...others] = variations
   const order = [...others, base]
   for (const [i, { name, also, options }] of order.entries()) {
     onVariation?.(name, i + 1, order.length)
-    const result = await select(options, context)
+    const result = await select({ ...options, overwrite: true }, context)
     const rows = readNpy(await readFile(join(run, 'selection.npy'))).data as Uint32Array
     const clustered = result.stages.some((stage) => stage.name === 'clusters')
     const clusters = clustered ? readNpy(await readFile(join(run, 'signals/clusters.npy'))).data : undefined

@@ -150,7 +150,7 @@ export async function mayWrite(options: ResolvedOptions, dataset: Dataset): Prom
 }
 
 /** A run belongs to its pool, which may have changed, grown or moved: one file in common, by place or size, is enough. */
-async function mustBeRunOf(directory: string, { inputs }: Dataset): Promise<void> {
+export async function mustBeRunOf(directory: string, { inputs }: Dataset): Promise<void> {
   if (!(await isRun(directory))) return
   const file = join(directory, 'manifest.json')
   const earlier = (await readManifest(file)).inputs

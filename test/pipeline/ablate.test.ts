@@ -91,6 +91,15 @@ describe('ablate', () => {
     const again = await ablate(options, { ort })
     expect(again.overlap).toEqual(result.overlap)
     expect(again.picks[0].stages[0]).toMatchObject({ name: 'trajectories', shared: true })
+
+    // Other picks replace these; the run of another pool is left alone.
+    const fewer = await ablate({ ...options, budget: '5', vary: { draw: ['3'] } }, { ort })
+    expect(lines(fewer.picks[0].file)).toHaveLength(5)
+    const other = join(home, 'other.jsonl')
+    writePool(other, poolLines({ svamp: 20, gsm8k: 0 }))
+    await expect(ablate({ ...options, pool: [other] }, { ort })).rejects.toMatchObject({
+      fault: { code: 'other-pool' },
+    })
   })
 })
 

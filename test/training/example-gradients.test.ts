@@ -1,7 +1,7 @@
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { describe, expect, it } from 'vitest'
 import { interpret } from '../../src/engine/interpreter.ts'
-import { compile } from '../../src/engine/session.ts'
+import { compile, type Device } from '../../src/engine/session.ts'
 import type { NdArray, TensorMap } from '../../src/engine/tensor.ts'
 import { initialParameters } from '../../src/models/parameters.ts'
 import { randomStream } from '../../src/random/philox.ts'
@@ -12,7 +12,7 @@ import { gramMatrix, referenceGram } from '../../src/training/gradient-gram.ts'
 import { gradientSketch, sketchDimensions } from '../../src/training/gradient-sketch.ts'
 import { gradientGraph, scoringGraph, trainedParameters } from '../../src/training/graphs.ts'
 import { batchFeeds } from '../../src/training/scorer.ts'
-import { cpu } from '../engine/devices.ts'
+import { cpu, devices } from '../engine/devices.ts'
 import { fixture } from '../models/fixtures.ts'
 import { memoryRows } from './rows.ts'
 
@@ -27,14 +27,16 @@ const rows = memoryRows(
 )
 const WINDOW = 6
 
-async function gradientsOf(variant: string, options: { threads?: number; lora?: { rank: number } } = {}) {
+async function gradientsOf(
+  variant: string,
+  options: { device?: Device; lora?: { rank: number }; count?: number } = {},
+) {
   const { model, weights } = fixture(variant)
-  const { lora, threads = 2 } = options
+  const { lora, device = cpu, count = rows.count } = options
   const trained = lora ? adapters(variant, lora) : weights
-  const device = { ...cpu, threads }
   const compiled = await compileExampleGradients({ model, device, weights: trained, frozen: weights, lora })
   const found: { loss: number; gradient: Float32Array }[] = []
-  for (let row = 0; row < rows.count; row++) {
+  for (let row = 0; row < count; row++) {
     const gradient = new Float32Array(compiled.size).fill(7)
     found.push({ loss: await compiled.gradient(rows, row, WINDOW, gradient), gradient })
   }
@@ -133,8 +135,8 @@ describe('gradients of examples', () => {
   })
 
   it('are the same bits whatever the threads', async () => {
-    const one = await gradientsOf('qwen3', { threads: 1 })
-    expect(await gradientsOf('qwen3', { threads: 3 })).toEqual(one)
+    const one = await gradientsOf('qwen3', { device: { ...cpu, threads: 1 } })
+    expect(await gradientsOf('qwen3', { device: { ...cpu, threads: 3 } })).toEqual(one)
   })
 })
 
@@ -173,6 +175,15 @@ describe('a sketch of gradients', () => {
 })
 
 describe('inner products', () => {
+  it.each(devices)('are those of float64 on $name', async (device) => {
+    const vectors = noise(5 * 9000, 4)
+    const expected = referenceGram(vectors, 5)
+    const found = await gramMatrix(vectors, 5, device)
+    found.forEach((value, at) => {
+      expect(Math.abs(value - expected[at])).toBeLessThan(0.1)
+    })
+  })
+
   it('are those of float64, symmetric, the same bits whatever the threads', async () => {
     const vectors = noise(7 * 20_000, 3)
     const [expected, found] = [referenceGram(vectors, 7), await gramMatrix(vectors, 7, { ...cpu, threads: 1 })]
