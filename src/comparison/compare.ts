@@ -14,6 +14,7 @@ import type { ResolvedOptions } from '../pipeline/options.ts'
 import { type Pool, readPool, tokenisePool } from '../pipeline/pool.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
 import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
+import { mustBeRunOf } from '../pipeline/select.ts'
 import { tokenSignal } from '../pipeline/signals.ts'
 import { plannedStages } from '../pipeline/stages.ts'
 import { openTarget, readTarget } from '../pipeline/target.ts'
@@ -63,6 +64,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
   const { onEvent = () => {}, signal } = pipeline
   const resolved = resolveCompareOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
+  await mustBeRunOf(resolved.run, dataset)
   const testData = await openTests(resolved)
   const targetData = resolved.target.length === 0 ? undefined : await openTarget(resolved)
   const scores = await findScores(asked.signals ?? {})

@@ -128,6 +128,16 @@ describe('compare', () => {
     expect(summary.rows[0].scores.map(({ test }) => test)).toEqual(['sums', 'words', null])
   })
 
+  it('refuses the run directory of another pool', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'] })
+    await compare(options, { ort })
+    const other = join(options.home, 'other.jsonl')
+    writePool(other, poolLines({ svamp: 40, gsm8k: 0 }))
+    await expect(compare({ ...options, pool: [other] }, { ort })).rejects.toMatchObject({
+      fault: { code: 'other-pool' },
+    })
+  })
+
   it('scores the answers that each target writes, beside its loss, and keeps them with the cell', async () => {
     const options = setting({ seeds: 1, budgets: ['50%'], metrics: ['exact-match', 'nll', 'rouge-l'], maxNewTokens: 6 })
     const first = await compare({ ...options, testRows: 3 }, { ort })
