@@ -129,7 +129,7 @@ describe('compare', () => {
   })
 
   it('refuses the run directory of another pool', async () => {
-    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'] })
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {} })
     await compare(options, { ort })
     const other = join(options.home, 'other.jsonl')
     writePool(other, poolLines({ svamp: 40, gsm8k: 0 }))
