@@ -3,6 +3,7 @@
 import { WinnowError } from '../errors.ts'
 import type { SelectionCost } from '../evaluation/comparison.ts'
 import { type ResolvedBudget, resolveBudget } from '../methods/budget.ts'
+import type { Notice } from '../methods/method.ts'
 import { type Context, notify, type StageTime } from '../pipeline/context.ts'
 import type { OnEvent } from '../pipeline/events.ts'
 import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
@@ -49,6 +50,7 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
   const used: { label: string; stages: StageTime[]; own: number }[] = []
   const picks: Pick[] = []
   const deterministic = new Set<string>()
+  const told: Told = new Map()
   // One training run of the proxy serves methods that read it at different numbers of checkpoints.
   const recording = { checkpoints: mostCheckpoints(options), columns: 'even' as const }
   for (const entry of options.entries) {
@@ -72,7 +74,7 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
       }
       const started = performance.now()
       const drawn = options.seeds.map((seed) =>
-        draw(mine, entry, { computed: computed as ComputedSignals, budget, seed }),
+        draw(mine, entry, { computed: computed as ComputedSignals, budget, seed, told }),
       )
       if (place === 0) own = (performance.now() - started) / 1000 / options.seeds.length
       for (const [i, selected] of drawn.entries())
@@ -83,6 +85,8 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
     context.stages.push(...stages)
     used.push({ label: entry.label, stages, own })
   }
+  for (const { notice, labels } of told.values())
+    notify(context, { ...notice, message: `${[...labels].join(', ')}: ${notice.message}` })
   await keepPicks(context, picks)
   return { picks, budgets, costs: costsOf(used), deterministic }
 }
@@ -101,21 +105,28 @@ const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows
 
 const sameRows = (a: Uint32Array, b: Uint32Array) => a.length === b.length && a.every((row, i) => row === b[i])
 
+/** What methods have to say, and which of them say it: many say the same. */
+type Told = Map<string, { notice: Notice; labels: Set<string> }>
+
 interface Draw {
   computed: ComputedSignals
   budget: ResolvedBudget
   seed: number
+  told: Told
 }
 
 /** @throws {WinnowError} `nothing-selected`. */
-function draw(context: Context<ResolvedOptions>, entry: Entry, { computed, budget, seed }: Draw): Uint32Array {
+function draw(context: Context<ResolvedOptions>, entry: Entry, { computed, budget, seed, told }: Draw): Uint32Array {
   const { signals } = computed
   const { method, label } = entry
   const { selected, notices } = method.select({
     ...{ rows: signals.tokens.rows, budget, signals, options: entry.options, seed },
   })
-  for (const { message, ...rest } of notices)
-    notify(context, { message: `${label} at ${context.options.budget.text}: ${message}`, ...rest })
+  for (const notice of notices) {
+    const known = told.get(notice.message)
+    if (known === undefined) told.set(notice.message, { notice, labels: new Set([label]) })
+    else known.labels.add(label)
+  }
   if (selected.length === 0)
     throw new WinnowError('input', {
       code: 'nothing-selected',
