@@ -104,5 +104,6 @@ winnow(
 if (values.keep) {
   const results = join(root, 'study/results')
   mkdirSync(results, { recursive: true })
-  for (const name of ['comparison.json', 'comparison.html']) copyFileSync(join(work, 'comparison', name), join(results, name))
+  for (const name of ['comparison.json', 'comparison.html', 'comparison.md'])
+    copyFileSync(join(work, 'comparison', name), join(results, name))
 }

@@ -20,6 +20,7 @@ import { plannedStages } from '../pipeline/stages.ts'
 import { openTarget, readTarget } from '../pipeline/target.ts'
 import { readsEmbeddings } from '../pipeline/target-options.ts'
 import { buildComparisonReport } from '../report/comparison.ts'
+import { comparisonMarkdown } from '../report/comparison-markdown.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import type { Json } from '../runs/hash.ts'
 import { trainedParameters } from '../training/graphs.ts'
@@ -280,5 +281,6 @@ async function writeComparison(
   const [out, report] = [run.path('comparison.json'), run.path('comparison.html')]
   await writeFileAtomic(out, `${JSON.stringify(summary, null, 1)}\n`)
   await writeFileAtomic(report, buildComparisonReport(summary))
+  await writeFileAtomic(run.path('comparison.md'), comparisonMarkdown(summary))
   return { out, report }
 }

@@ -23,7 +23,17 @@ export function files(folder: string, prefix = '', wanted?: (entry: string) => b
   const found: Record<string, string> = {}
   for (const name of readdirSync(folder)) {
     if (wanted?.(name) === false) continue
-    if (['journal.jsonl', 'manifest.json', 'report.html', 'comparison.json', 'comparison.html', 'lock'].includes(name))
+    if (
+      [
+        'journal.jsonl',
+        'manifest.json',
+        'report.html',
+        'comparison.json',
+        'comparison.html',
+        'comparison.md',
+        'lock',
+      ].includes(name)
+    )
       continue
     const path = join(folder, name)
     if (statSync(path).isDirectory()) Object.assign(found, files(path, `${prefix}${name}/`))
