@@ -143,14 +143,27 @@ function cut(name: string, to: number): string {
 }
 
 /** Selection of each method, as if it had been run alone, and the size of target from which it pays at each budget. */
-function costTable({ costs, budgets, price }: Summary, columns: number): string {
+function costTable({ costs, budgets, price, rows }: Summary, columns: number): string {
   if (costs.methods.length === 0) return ''
   const priced = costs.methods.some(({ money }) => money !== undefined)
-  const head = ['selection', 'time', 'work', ...(priced ? [`money, ${plain(price?.currency ?? '')}`] : [])]
-  const rows = costs.methods.map((cost) => [
+  const trained = (method: string, of: (training: Summary['rows'][number]['training']) => number) => {
+    const own = rows.filter((row) => row.method === method)
+    return own.reduce((total, { training }) => total + of(training), 0) / Math.max(1, own.length)
+  }
+  const head = [
+    'selection',
+    'time',
+    'work',
+    'a target: tokens',
+    'time',
+    ...(priced ? [`money, ${plain(price?.currency ?? '')}`] : []),
+  ]
+  const lines = costs.methods.map((cost) => [
     cut(plain(cost.method), 28),
     duration(cost.seconds),
     scaled(cost.flops, 'FLOP'),
+    scaled(trained(cost.method, ({ tokens }) => tokens)),
+    duration(trained(cost.method, ({ seconds }) => seconds)),
     ...(priced ? [cost.money?.toPrecision(3) ?? '–'] : []),
     ...budgets.map((_, i) =>
       paysAbove(
@@ -159,5 +172,5 @@ function costTable({ costs, budgets, price }: Summary, columns: number): string 
       ).replaceAll('\u00a0', ' '),
     ),
   ])
-  return table([...head, ...budgets.map(({ text }) => `pays at ${plain(text)}`)], rows, columns, 'right')
+  return table([...head, ...budgets.map(({ text }) => `pays at ${plain(text)}`)], lines, columns, 'right')
 }

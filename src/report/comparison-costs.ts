@@ -4,7 +4,14 @@ import * as Plot from '@observablehq/plot'
 import type { BudgetCost, MethodCost } from '../evaluation/costs.ts'
 import type { Summary } from '../evaluation/summary.ts'
 import { legend, responsiveChart } from './chart.ts'
-import { costSentences, paysAbove, paysAfter } from './comparison-payback.ts'
+import {
+  costSentences,
+  paysAbove,
+  paysAfter,
+  TRAINING_HEADS,
+  type TrainingLine,
+  trainingLines,
+} from './comparison-payback.ts'
 import { type Html, html } from './html.ts'
 import { axisLabel, labelWidth, shortenMiddle } from './labels.ts'
 import { count, counted, duration, figure, scaled } from './numbers.ts'
@@ -21,6 +28,7 @@ export function costSection(summary: Summary): Html | undefined {
 <ul class="findings">${costSentences(summary).map((sentence) => html`<li>${sentence}</li>\n`)}</ul>
 ${costFigure(summary)}
 ${payTable(summary)}
+${disclosure('Training of the targets: tokens, FLOPs, time', trainingTable(summary))}
 ${disclosure('Cost and savings of every pick', savings(summary, rows))}
 ${costs.signals.length > 0 && signalTable(summary)}
 </section>`
@@ -101,6 +109,19 @@ function payTable({ costs, budgets, price }: Summary): Html {
       })),
     ],
     costs.methods,
+  )
+}
+
+function trainingTable(summary: Summary): Html {
+  const names = Object.keys(TRAINING_HEADS) as (keyof TrainingLine)[]
+  return table(
+    'A target of each row, on average over its seeds',
+    names.map((name) => ({
+      head: TRAINING_HEADS[name],
+      cell: (line: TrainingLine) => line[name],
+      ...(name === 'method' ? { kind: 'head' as const } : name === 'budget' ? {} : { kind: 'number' as const }),
+    })),
+    trainingLines(summary),
   )
 }
 

@@ -2,7 +2,7 @@
 
 import type { ComparisonMetric } from '../evaluation/comparison.ts'
 import type { Summary } from '../evaluation/summary.ts'
-import { costSentences, paysAbove } from './comparison-payback.ts'
+import { costSentences, paysAbove, TRAINING_HEADS, type TrainingLine, trainingLines } from './comparison-payback.ts'
 import { sentenceCase, withInterval } from './comparison-results.ts'
 import {
   cautions,
@@ -47,6 +47,8 @@ export function comparisonMarkdown(summary: Summary): string {
     '## What it cost',
     bullets(costSentences(summary)),
     costTable(summary),
+    'A target of each row, on average over its seeds:',
+    trainingTable(summary),
     '## How to read it',
     bullets(reading(summary)),
     '## What was run',
@@ -109,6 +111,14 @@ function testTables(summary: Summary, metric: ComparisonMetric): string[] {
       ),
     ]
   })
+}
+
+function trainingTable(summary: Summary): string {
+  const names = Object.keys(TRAINING_HEADS) as (keyof TrainingLine)[]
+  return grid(
+    names.map((name) => TRAINING_HEADS[name]),
+    trainingLines(summary).map((line) => names.map((name) => escaped(line[name]))),
+  )
 }
 
 function costTable({ costs, budgets }: Summary): string {

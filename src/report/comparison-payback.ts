@@ -49,6 +49,11 @@ function paying({ rows, costs, budgets, metrics, target, methods }: Summary): st
         listed(at.map((one) => `${of(one)} at ${budgets[one.budget].text}`))
       const clock =
         at.every((one) => one.clock) && `; by the clock of this machine ${each(({ clock }) => figure(clock!.epochs))}`
+      // Nothing that is counted as arithmetic: it pays wherever a pick saves anything.
+      if (cost.flops === 0)
+        return [
+          `${label} trains no model to select, so that its pick saves more than it cost with a target of any size, but for the ${duration(cost.seconds)} it took.`,
+        ]
       return [
         `${label} pays against training on the pool, at ${counted(costs.epochs, 'epoch')}, once the target has more parameters than ${each((one) => paysAbove(cost, one))}. ` +
           `With this target of ${scaled(target.parameters)} it pays after these epochs: ${each((one) => paysAfter(cost, one))}${clock || ''}.`,
@@ -83,4 +88,37 @@ export function paysAfter(cost: { flops: number }, at: BudgetCost | undefined): 
   if (at === undefined) return '–'
   if (cost.flops === 0) return 'any'
   return at.breakEven === undefined ? 'never' : figure(at.breakEven.epochs)
+}
+
+/** What the targets of one row were trained on, on average over seeds: `trainingColumns` of a table. */
+export interface TrainingLine {
+  method: string
+  budget: string
+  rows: string
+  steps: string
+  epochs: string
+  tokens: string
+  flops: string
+  time: string
+}
+
+/** A line for every row of the summary that trained something. */
+export const trainingLines = ({ rows, budgets }: Summary): TrainingLine[] =>
+  rows
+    .filter(({ training }) => training.tokens > 0)
+    .map(({ method, budget, selected, training }) => ({
+      method,
+      budget: budget < 0 ? 'everything' : budgets[budget].text,
+      rows: count(Math.round(selected.rows)),
+      steps: count(Math.round(training.steps)),
+      epochs: figure(training.epochs),
+      tokens: count(Math.round(training.tokens)),
+      flops: scaled(training.flops),
+      time: duration(training.seconds),
+    }))
+
+/** Heads of the columns of `TrainingLine`, in order. */
+export const TRAINING_HEADS: Record<keyof TrainingLine, string> = {
+  ...{ method: 'method', budget: 'budget', rows: 'rows picked', steps: 'steps', epochs: 'epochs begun' },
+  ...{ tokens: 'tokens trained', flops: 'FLOPs', time: 'time' },
 }
