@@ -70,8 +70,8 @@ describe('renderComparison', () => {
 
   it('counts money where a price is given', () => {
     const text = shown({ rest: { price: { perMillionTokens: 8, currency: 'EUR' } } })
-    expect(text).toMatch(/^selection +time +work +target: tokens +time +money, EUR/m)
+    expect(text).toMatch(/^selection .*money, EUR/m)
     // 3.8e12 FLOPs are 63,333 tokens of a target of 10 M parameters.
-    expect(text).toMatch(/^s2l .* 0\.507 /m)
+    expect(text).toMatch(/^s2l .*0\.507 /m)
   })
 })
