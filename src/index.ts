@@ -15,6 +15,15 @@ export { type Bigram, fitBigram, heldOutBigramNll } from './evaluation/bigram.ts
 export type { Cell, Comparison, SelectionCost } from './evaluation/comparison.ts'
 export type { ComparisonCosts } from './evaluation/costs.ts'
 export { type CompareWith, type Summary, summarise } from './evaluation/summary.ts'
+export {
+  compileGenerator,
+  type Generated,
+  type GenerateOptions,
+  type Generator,
+  type GeneratorOptions,
+} from './generation/generator.ts'
+export { endTokens, promptTokens, referenceTokens } from './generation/prompts.ts'
+export type { Sampling } from './generation/sampling.ts'
 export type { ModelFiles } from './hub/model-files.ts'
 export { type ResolveOptions, resolveModel } from './hub/resolve.ts'
 export { bucketCounter, importanceWeigher, logRatio } from './importance/importance.ts'
@@ -37,6 +46,12 @@ export { readSafetensors, writeSafetensors } from './models/safetensors.ts'
 export { workerThreads } from './parallel/threads.ts'
 export type { OnEvent, PipelineEvent, Section, StageName, StageProgress, Step } from './pipeline/events.ts'
 export { type ExplainOptions, type Explanation, explainRow } from './pipeline/explain.ts'
+export {
+  type GeneratedText,
+  type GenerateTextsOptions,
+  type GenerateTextsResult,
+  generateTexts,
+} from './pipeline/generate.ts'
 export type { SelectContext, SelectOptions } from './pipeline/options.ts'
 export { planSelect } from './pipeline/plan.ts'
 export type { SelectPlan, SelectResult } from './pipeline/result.ts'

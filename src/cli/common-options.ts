@@ -45,21 +45,19 @@ export const adder =
 /** What a memory limit is for, where nothing else asks for memory. */
 const MEMORY = 'for reading and writing Parquet, such as 2GB (default: 512MB)'
 
-export function addReading(add: Add, memory = MEMORY): void {
+/** How much of a row is read. */
+const WINDOW = "rows are cut to this many tokens (default: 512, or the model's positions where they are fewer)"
+
+export function addReading(add: Add, memory = MEMORY, window = WINDOW): void {
   const data = 'Reading:'
   add(data, '--fields <map>', 'fields of a record, such as prompt=query,response=reply (default: detected)')
   add(data, '--template <text>', "the record as text, its fields in braces (default: the record's own format)")
-  addWindow(add, data, memory)
+  addWindow(add, data, memory, window)
 }
 
 /** How much of a row is read, and what becomes of rows that cannot be. */
-export function addWindow(add: Add, data: string, memory = MEMORY): void {
-  add(
-    data,
-    '--max-length <tokens>',
-    "rows are cut to this many tokens (default: 512, or the model's positions where they are fewer)",
-    wholeNumber(8),
-  )
+export function addWindow(add: Add, data: string, memory = MEMORY, window = WINDOW): void {
+  add(data, '--max-length <tokens>', window, wholeNumber(8))
   add(data, '--on-bad-row <stop|skip>', 'bad rows are counted and shown either way (default: stop)').choices([
     'stop',
     'skip',

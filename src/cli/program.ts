@@ -19,7 +19,10 @@ function usageError(error: CommanderError): WinnowError {
   return new WinnowError('usage', { code, message: first.replace(/\.$/, ''), hint })
 }
 
-const commands = ['select', 'score', 'train', 'warmup', 'compare', 'analyse', 'ablate', 'explain', 'methods', 'doctor']
+const commands = [
+  ...['select', 'score', 'generate', 'train', 'warmup', 'compare', 'analyse', 'ablate'],
+  ...['explain', 'methods', 'doctor'],
+]
 
 /** Runs the command in `words`. Never throws: an error is printed and is an exit code. */
 export async function runCommand(words: string[]): Promise<ExitCode> {
@@ -43,6 +46,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
     .showSuggestionAfterError()
   await addSelect(program, words)
   await addScore(program, words)
+  await addGenerate(program, words)
   await addTrain(program, words)
   await addWarmup(program, words)
   await addCompare(program, words)
@@ -82,6 +86,13 @@ async function addSelect(program: Command, words: readonly string[]): Promise<vo
 async function addScore(program: Command, words: readonly string[]): Promise<void> {
   const command = program.command('score').summary('the loss and perplexity of every record under a model')
   if (words.includes('score')) (await import('./score.ts')).defineScore(command)
+  else command.argument('[pool...]')
+}
+
+/** Adds `generate`, whose options are defined where it is asked for. */
+async function addGenerate(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('generate').summary('what a model writes to the prompts of a file')
+  if (words.includes('generate')) (await import('./generate.ts')).defineGenerate(command)
   else command.argument('[pool...]')
 }
 

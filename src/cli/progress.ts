@@ -58,6 +58,7 @@ const LABELS: Record<Step, string> = {
   write: 'write records',
   report: 'write report',
   score: 'score',
+  generate: 'generate',
   train: 'train',
   save: 'save',
   plan: 'write plan',

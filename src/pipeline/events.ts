@@ -38,6 +38,7 @@ export type Step =
   | 'write'
   | 'report'
   | 'score'
+  | 'generate'
   | 'train'
   | 'save'
   | 'plan'

@@ -14,7 +14,7 @@ describe('help', () => {
     await expect(stdout).toMatchFileSnapshot(fixture('select-help.txt'))
   })
 
-  it.each(['score', 'train', 'warmup'])('of %s has every option', async (command) => {
+  it.each(['score', 'generate', 'train', 'warmup'])('of %s has every option', async (command) => {
     const { code, stdout } = await winnow([command, '--help'])
     expect(code).toBe(0)
     await expect(stdout).toMatchFileSnapshot(fixture(`${command}-help.txt`))
@@ -106,6 +106,17 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
       ['select', 'p.jsonl', '-b', '3', '--proxy', 'gpt2', '--signal', 'trajectories=a.npy'],
       ['losses are imported, so no proxy is trained', 'Leave out --proxy'],
     ],
+    [
+      'no model to generate with',
+      ['generate', 'p.jsonl'],
+      ['a model to generate with was not named', 'at        --model'],
+    ],
+    [
+      'several texts without a temperature',
+      ['generate', 'p.jsonl', '--model', 'm', '--samples', '2'],
+      ['one and the same', '--samples', '--temperature 1'],
+    ],
+    ['a nucleus of nothing', ['generate', 'p.jsonl', '--model', 'm', '--top-p', '0'], ['at        --top-p', 'above 0']],
     ['a format of weights that is none', ['train', 'p.jsonl', '--save-as', 'int8'], ['float32, float16, bfloat16']],
     ['a rank of nothing', ['train', 'p.jsonl', '--model', 'm', '--lora', '0'], ['whole number of at least 1']],
     ['a missing pool', ['select', 'p.jsonl', '-b', '3'], ['error: p.jsonl: no such file']],

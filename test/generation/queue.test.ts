@@ -1,8 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { promptTokens, referenceTokens } from '../../src/generation/prompts.ts'
+import { expect, it } from 'vitest'
 import { planJobs } from '../../src/generation/queue.ts'
-import { TRAINED_BIT } from '../../src/tokenizer/tokenizer.ts'
 
 it('the queue gives every text once, longest prompts first, of one length together, within slots and tokens', () => {
   fc.assert(
@@ -44,27 +42,4 @@ it('the queue gives every text once, longest prompts first, of one length togeth
       },
     ),
   )
-})
-
-describe('a row as a task', () => {
-  const trained = (token: number) => (token | TRAINED_BIT) >>> 0
-  const rows = (tokens: number[]) => ({
-    count: 1,
-    lengths: Uint32Array.of(tokens.length),
-    labels: Uint32Array.of(0),
-    read: () => Uint32Array.from(tokens),
-  })
-
-  it('is the tokens before the first trained one, and the trained ones after it', () => {
-    const row = rows([1, 5, 6, trained(7), trained(8), 9, trained(4)])
-    expect([...promptTokens(row, 0)]).toEqual([1, 5, 6])
-    expect([...referenceTokens(row, 0)]).toEqual([7, 8])
-  })
-
-  it('has no reference where nothing is trained, and no prompt where everything is', () => {
-    expect([...promptTokens(rows([1, 2]), 0)]).toEqual([1, 2])
-    expect([...referenceTokens(rows([1, 2]), 0)]).toEqual([])
-    expect([...promptTokens(rows([trained(1), trained(2)]), 0)]).toEqual([])
-    expect([...referenceTokens(rows([trained(1), trained(2)]), 0)]).toEqual([1, 2])
-  })
 })
