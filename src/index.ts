@@ -1,5 +1,10 @@
 /** The public API: re-exports only. Importing it loads neither ONNX Runtime nor DuckDB. */
 
+export type { Difference } from './answers/against.ts'
+export { type EvaluateResult, evaluate } from './answers/evaluate.ts'
+export type { AnswerLine } from './answers/lines.ts'
+export type { EvaluationMetric, ScoreName } from './answers/metrics.ts'
+export type { EvaluateOptions } from './answers/options.ts'
 export { type KMeansOptions, type KMeansResult, kmeans, type Points } from './clustering/kmeans.ts'
 export { type Dataset, type DatasetOptions, openDataset } from './dataset/dataset.ts'
 export { checkOutput } from './dataset/output.ts'
