@@ -92,6 +92,7 @@ const arrows: Record<string, string[]> = {
     'embedding',
     'tokenizer',
     'training',
+    'models',
     'pipeline',
     'runs',
     'signals',

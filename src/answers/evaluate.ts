@@ -79,11 +79,7 @@ export async function evaluate(asked: EvaluateOptions, pipeline: PipelineContext
   const { maxLengthAsked, ...options } = withModel(resolved, pretrained)
   await checkOut(options, datasets)
   await using instruments = await openInstruments(options, fileScorer ?? asked.toxicityScorer, signal)
-  const context = await openContext(
-    { ...options, maxLengthAsked },
-    evaluateConfig({ ...options, maxLengthAsked }),
-    pipeline,
-  )
+  const context = await openContext({ ...options, maxLengthAsked }, evaluateConfig(options), pipeline)
   await using run = context.run
   try {
     onEvent({ kind: 'plan', stages: plannedStages(options, instruments) })

@@ -178,7 +178,10 @@ async function answerSet(
       message: `${share(window)} end where the model's window is full, or their prompt fills it`,
     })
   if (unended > 0)
-    notify(context, { code: 'length', message: `${share(unended)} were not at an end after ${maxNewTokens} tokens` })
+    tell(context, name, {
+      code: 'length',
+      message: `${share(unended)} were not at an end after ${maxNewTokens} tokens`,
+    })
   return answered
 }
 
