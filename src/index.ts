@@ -10,16 +10,51 @@ export { type Dataset, type DatasetOptions, openDataset } from './dataset/datase
 export { checkOutput } from './dataset/output.ts'
 export type { PoolRecord, Role, Turn } from './dataset/record.ts'
 export { type WriteOptions, type WrittenSelection, writeSelection } from './dataset/selection.ts'
+export { type ClassifierOptions, openTextClassifier, type TextClassifier } from './embedding/classifier.ts'
 export type { Embedder, EmbedderIdentity, EmbedOptions } from './embedding/embedder.ts'
 export { type Encoder, type EncoderCounts, type EncoderOptions, openEncoder } from './embedding/encoder.ts'
 export { type HiddenStates, type HiddenStatesOptions, openHiddenStates } from './embedding/hidden-states.ts'
 export { fitNgrams, type NgramModel, type NgramOptions, ngramEmbedder, readNgramModel } from './embedding/ngrams.ts'
+export {
+  type EncodedText,
+  openTokenEncoder,
+  type TokenEncoder,
+  type TokenEncoderOptions,
+} from './embedding/token-vectors.ts'
 export type { Device, DeviceName, OrtApi } from './engine/session.ts'
 export { type Fault, formatFault, WinnowError } from './errors.ts'
+export {
+  extractAnswer,
+  needsProgram,
+  plainAnswer,
+  programSource,
+  type SameAnswerOptions,
+  sameAnswer,
+} from './evaluation/answers.ts'
+export { type BertScore, bertScore, idfWeights, plainWeights, type TokenVectors } from './evaluation/bert-score.ts'
 export { type Bigram, fitBigram, heldOutBigramNll } from './evaluation/bigram.ts'
+export { type Bleu, corpusBleu, sentenceBleu, tokenize13a } from './evaluation/bleu.ts'
+export { type Classification, type ClassScores, classify } from './evaluation/classification.ts'
 export type { Cell, Comparison, SelectionCost } from './evaluation/comparison.ts'
 export type { ComparisonCosts } from './evaluation/costs.ts'
+export { type Rouge, type RougeOptions, rouge1, rouge2, rougeL, rougeLsum } from './evaluation/rouge.ts'
+export {
+  type BootstrapOptions,
+  type Comparison as PairedComparison,
+  compareWith,
+  type Interval,
+  pairedBootstrap,
+} from './evaluation/statistics.ts'
 export { type CompareWith, type Summary, summarise } from './evaluation/summary.ts'
+export {
+  classifierToxicity,
+  expectedMaximumToxicity,
+  scoreToxicity,
+  TOXICITY_PROTOCOL,
+  type Toxicity,
+  type ToxicityScorer,
+} from './evaluation/toxicity.ts'
+export { toxicityFile } from './evaluation/toxicity-file.ts'
 export {
   compileGenerator,
   type Generated,
@@ -77,6 +112,12 @@ export { buildComparisonReport } from './report/comparison.ts'
 export { comparisonMarkdown } from './report/comparison-markdown.ts'
 export type { ReportData } from './report/data.ts'
 export { buildReport } from './report/report.ts'
+export {
+  openProgramRunner,
+  type ProgramResult,
+  type ProgramRunner,
+  type ProgramRunnerOptions,
+} from './sandbox/program.ts'
 export { readNpy, writeNpy } from './signals/npy.ts'
 export { type Signal, type Signals, signal } from './signals/signal.ts'
 export { type Distinct, type DistinctOptions, keepDistinct } from './similarity/near-pairs.ts'

@@ -68,7 +68,6 @@ export function frameReader(child: ChildProcess & { stdin: Writable; stdout: Rea
         look()
       }),
     exit,
-    ended: exit.then(() => {}),
     complaint: () => complaint,
   }
 }

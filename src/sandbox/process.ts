@@ -19,9 +19,10 @@ const START_SECONDS = 60
 
 export interface Interpreter {
   ready: Promise<void>
-  ended: Promise<void>
   run(source: string, signal?: AbortSignal): Promise<ProgramResult>
   kill(): void
+  /** Kills it, and waits until it is gone. */
+  end(): Promise<void>
 }
 
 interface Limits {
@@ -70,11 +71,11 @@ export function startInterpreter(limits: Limits, snapshot: Uint8Array): Interpre
   ready.catch(() => {})
   return {
     ready,
-    ended: frames.ended,
-    kill: () => {
-      // Whoever kills it may wait for its end.
+    kill: () => void child.kill('SIGKILL'),
+    async end() {
       hold(child, true)
       child.kill('SIGKILL')
+      await frames.exit
     },
     async run(source, signal) {
       running = true

@@ -73,7 +73,7 @@ export async function openProgramRunner(options: ProgramRunnerOptions = {}): Pro
   return {
     async run(source, { signal } = {}) {
       signal?.throwIfAborted()
-      if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve))
+      if (free === 0) await turn(waiting, signal)
       else free--
       try {
         signal?.throwIfAborted()
@@ -98,10 +98,25 @@ export async function openProgramRunner(options: ProgramRunnerOptions = {}): Pro
       closed = true
       const all = [...alive, ...(spare === undefined ? [] : [spare])]
       spare = undefined
-      for (const interpreter of all) interpreter.kill()
-      await Promise.all(all.map((interpreter) => interpreter.ended))
+      await Promise.all(all.map((interpreter) => interpreter.end()))
     },
   }
+}
+
+/** Waits in line until it is called, or the signal is aborted. */
+function turn(line: (() => void)[], signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const called = () => {
+      signal?.removeEventListener('abort', leave)
+      resolve()
+    }
+    const leave = () => {
+      line.splice(line.indexOf(called), 1)
+      reject(signal?.reason)
+    }
+    line.push(called)
+    signal?.addEventListener('abort', leave, { once: true })
+  })
 }
 
 const closedError = () => new WinnowError('failure', { code: 'closed', message: 'the sandbox was closed' })
