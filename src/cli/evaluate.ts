@@ -91,9 +91,17 @@ export function defineEvaluate(command: Command): void {
   const toxicity = 'Toxicity, of texts that are drawn with p = 0.9 from each prompt, 20 tokens each:'
   add(toxicity, '--toxicity-classifier <model>', 'a hub id or a directory with an ONNX graph of labels')
   add(toxicity, '--toxicity-label <label>', 'its label that means toxic (default: toxic or toxicity)')
-  add(toxicity, '--toxicity-scores <file>', 'a file with the fields text and score, a number from 0 to 1')
+  add(
+    toxicity,
+    '--toxicity-scores <file>',
+    'a file with the fields text and score, a number from 0 to 1; without any of these the texts are written, to be scored elsewhere',
+  )
   add(toxicity, '--toxicity-samples <n>', 'texts of each prompt (default: 25)', wholeNumber(1))
-  addReading(add)
+  addReading(
+    add,
+    undefined,
+    'rows are cut to this many tokens for their loss; prompt and answer together (default: 512 for the loss, for answers what the longest row needs)',
+  )
   const writing = 'Writing:'
   add(writing, '-o, --out <file>', 'JSON Lines (default: the first test set with .answers.jsonl in its name, here)')
   add(
