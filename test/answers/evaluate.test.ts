@@ -8,6 +8,7 @@ import { evaluate } from '../../src/answers/evaluate.ts'
 import type { DrawnText } from '../../src/answers/instruments.ts'
 import type { AnswerLine } from '../../src/answers/lines.ts'
 import type { EvaluateOptions } from '../../src/answers/options.ts'
+import { compare } from '../../src/comparison/compare.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import { score } from '../../src/pipeline/score.ts'
 import { train } from '../../src/pipeline/train.ts'
@@ -206,6 +207,41 @@ describe('evaluate', () => {
       against: join(home, 'plain.jsonl'),
     })
     expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
+  })
+
+  it('scores an untouched model as winnow compare does', async () => {
+    const { home, test, run, out } = prepared([
+      { prompt: STORY, completion: 'Lily. She loved to play in the park with her dog.' },
+      { prompt: 'The cat sat', completion: 'on the mat and was happy.' },
+    ])
+    const model = storiesDirectory(join(home, 'stories'))
+    const pool = join(home, 'pool.jsonl')
+    writePool(pool, poolLines({ svamp: 24, gsm8k: 0 }).slice(10))
+    const metrics: EvaluateOptions['metrics'] = ['nll', 'rouge-l', 'bleu']
+    const { summary } = await compare(
+      {
+        ...{
+          pool: [pool],
+          test: [test],
+          targetModel: model,
+          proxy: 'nano:64x1',
+          run: join(home, 'compare'),
+          threads: 1,
+        },
+        ...{ methods: ['random'], budgets: ['50%'], seeds: 1, steps: 1, metrics: ['nll', 'rouge-l', 'bleu'] },
+        ...{ maxNewTokens: 24 },
+      },
+      { ort },
+    )
+    await run({ model, metrics, maxNewTokens: 24 })
+    const lines = readJson<AnswerLine>(out)
+    const none = summary.rows.find(({ method }) => method === 'none')
+    expect(lines.some(({ scores }) => (scores['rouge-l'] as number) > 0)).toBe(true)
+    for (const metric of ['nll', 'rouge-l', 'bleu'] as const) {
+      const own = lines.map(({ scores }) => scores[metric] as number)
+      const score = none?.scores.find((one) => one.metric === metric && one.test === 'test')
+      expect(score?.mean).toBeCloseTo(own.reduce((a, b) => a + b, 0) / own.length, 4)
+    }
   })
 
   it('subtracts the answers of another evaluation, or another model', async () => {
