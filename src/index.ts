@@ -27,6 +27,11 @@ export {
   topicShift,
   topicsOfClusters,
 } from './analysis/topics.ts'
+export type { Difference } from './answers/against.ts'
+export { type EvaluateResult, evaluate } from './answers/evaluate.ts'
+export type { AnswerLine } from './answers/lines.ts'
+export type { EvaluationMetric, ScoreName } from './answers/metrics.ts'
+export type { EvaluateOptions } from './answers/options.ts'
 export { type KMeansOptions, type KMeansResult, kmeans, type Points } from './clustering/kmeans.ts'
 export { type Dataset, type DatasetOptions, openDataset } from './dataset/dataset.ts'
 export { checkOutput } from './dataset/output.ts'
@@ -62,6 +67,7 @@ export type { ComparisonCosts } from './evaluation/costs.ts'
 export { type Rouge, type RougeOptions, rouge1, rouge2, rougeL, rougeLsum } from './evaluation/rouge.ts'
 export {
   type BootstrapOptions,
+  type Comparison as PairedComparison,
   compareWith,
   type Interval,
   pairedBootstrap,

@@ -84,11 +84,24 @@ const arrows: Record<string, string[]> = {
     'random',
     'analysis',
   ],
-  comparison: [
+  answers: [
     'dataset',
     'evaluation',
     'generation',
     'sandbox',
+    'embedding',
+    'tokenizer',
+    'training',
+    'models',
+    'pipeline',
+    'runs',
+    'signals',
+  ],
+  comparison: [
+    'answers',
+    'dataset',
+    'evaluation',
+    'generation',
     'methods',
     'models',
     'pipeline',
@@ -97,7 +110,7 @@ const arrows: Record<string, string[]> = {
     'signals',
     'training',
   ],
-  cli: ['comparison', 'evaluation', 'pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],
+  cli: ['answers', 'comparison', 'evaluation', 'pipeline', 'methods', 'engine', 'runs', 'report', 'dataset'],
 }
 
 describe('the house', () => {

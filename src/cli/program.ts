@@ -20,7 +20,7 @@ function usageError(error: CommanderError): WinnowError {
 }
 
 const commands = [
-  ...['select', 'score', 'generate', 'train', 'warmup', 'compare', 'analyse', 'ablate'],
+  ...['select', 'score', 'generate', 'evaluate', 'train', 'warmup', 'compare', 'analyse', 'ablate'],
   ...['explain', 'methods', 'doctor'],
 ]
 
@@ -47,6 +47,7 @@ export async function runCommand(words: string[]): Promise<ExitCode> {
   await addSelect(program, words)
   await addScore(program, words)
   await addGenerate(program, words)
+  await addEvaluate(program, words)
   await addTrain(program, words)
   await addWarmup(program, words)
   await addCompare(program, words)
@@ -94,6 +95,13 @@ async function addGenerate(program: Command, words: readonly string[]): Promise<
   const command = program.command('generate').summary('what a model writes to the prompts of a file')
   if (words.includes('generate')) (await import('./generate.ts')).defineGenerate(command)
   else command.argument('[pool...]')
+}
+
+/** Adds `evaluate`, whose options are defined where it is asked for. */
+async function addEvaluate(program: Command, words: readonly string[]): Promise<void> {
+  const command = program.command('evaluate').summary('what a model scores on test sets')
+  if (words.includes('evaluate')) (await import('./evaluate.ts')).defineEvaluate(command)
+  else command.argument('[test...]')
 }
 
 /** Adds `train`, whose options are defined where it is asked for. */

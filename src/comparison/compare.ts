@@ -1,5 +1,6 @@
 /** `compare`: every method's pick at every budget, a target trained on each, and what that was worth. */
 
+import { METRIC_FACTS } from '../answers/metrics.ts'
 import { openDataset } from '../dataset/dataset.ts'
 import { type Cell, type Comparison, FULL, NONE } from '../evaluation/comparison.ts'
 import { compareWith } from '../evaluation/statistics.ts'
@@ -24,7 +25,7 @@ import { comparisonMarkdown } from '../report/comparison-markdown.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import type { Json } from '../runs/hash.ts'
 import { trainedParameters } from '../training/graphs.ts'
-import { METRIC_FACTS, maybeAnswerer } from './answers.ts'
+import { maybeAnswerer } from './answers.ts'
 import { type CellPlan, runCells } from './cells.ts'
 import { withFlops } from './costs.ts'
 import {

@@ -1,6 +1,6 @@
 /** What `compare` is asked, with its defaults. */
 
-import { basename } from 'node:path'
+import { parseTestSets, type TestSet } from '../answers/test-sets.ts'
 import { WinnowError } from '../errors.ts'
 import type { MetricName } from '../evaluation/comparison.ts'
 import { type Budget, parseBudget } from '../methods/budget.ts'
@@ -56,11 +56,6 @@ export interface CompareOptions
   /** Money for a million trained tokens. */
   price?: number
   currency?: string
-}
-
-export interface TestSet {
-  name: string
-  file: string
 }
 
 export interface ResolvedCompareOptions extends ResolvedOptions {
@@ -142,7 +137,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
     leftOut,
     budgets: budgets.map(parseBudget),
     seeds: Array.from({ length: count }, (_, i) => seed + i),
-    tests: testSets(options.test),
+    tests: parseTestSets(options.test, 'a file of records that no method may see'),
     testFields: options.testFields,
     testTemplate: options.testTemplate,
     targetModel: resolveModelOptions({ ...options, proxy: targetModel, revision: options.targetRevision }),
@@ -204,29 +199,6 @@ export function entryOptions(
   const own = ofEntry(base, entry, budget.text)
   // What opening the proxy has found.
   return { ...own, maxLength: options.maxLength, revision: options.revision }
-}
-
-/** `name=file`, or a file, which is named by itself. */
-function testSets(given: readonly string[]): TestSet[] {
-  if (given.length === 0)
-    throw usage('no-test', 'no test set was given', {
-      path: '--test',
-      expected: 'a file of records that no method may see',
-      hint: 'For example: --test test.jsonl, or --test math=gsm8k/test.jsonl --test notes=notes.csv.',
-    })
-  const sets = given.map((text) => {
-    const match = /^([\w.-]+)=(.+)$/s.exec(text)
-    return match === null ? { name: poolName(text).stem, file: text } : { name: match[1], file: match[2] }
-  })
-  const names = sets.map(({ name }) => name)
-  const twice = names.find((name, i) => names.indexOf(name) < i)
-  if (twice !== undefined)
-    throw usage('repeated-test', 'two test sets have the same name', {
-      path: '--test',
-      found: twice,
-      hint: `Name them: --test ${twice}-1=${basename(sets[0].file)}.`,
-    })
-  return sets
 }
 
 /** The options as a manifest keeps them. */

@@ -97,3 +97,31 @@ export function applyTemplate(pieces: readonly TemplatePiece[], row: Row): Turn[
   }
   return turns
 }
+
+/**
+ * The template with a sentence behind its question: the last field that is not trained, before the first that is.
+ *
+ * @throws {WinnowError} `bad-template`.
+ */
+export function behindQuestion(template: string, sentence: string): string {
+  const pieces = parseTemplate(template)
+  const trained = pieces.findIndex((piece) => 'path' in piece && piece.trained)
+  const at = pieces.slice(0, trained).findLastIndex((piece) => 'path' in piece)
+  if (at < 0)
+    throw new WinnowError('usage', {
+      code: 'bad-template',
+      message: '--template has no field for the question',
+      path: '--template',
+      found: JSON.stringify(template),
+      expected: 'a {field} before the trained {field*}',
+    })
+  return pieces
+    .toSpliced(at + 1, 0, { literal: sentence })
+    .map(templateText)
+    .join('')
+}
+
+const templateText = (piece: TemplatePiece): string =>
+  'literal' in piece
+    ? piece.literal.replaceAll(/[{}\\]/g, (character) => character.repeat(2))
+    : `{${piece.path}${piece.trained ? '*' : ''}}`

@@ -1,6 +1,7 @@
 /** Scores of texts made elsewhere (by a service that may not be asked from here, say), read from a file. */
 
 import { inspectInput } from '../dataset/inputs.ts'
+import { resolvePaths } from '../dataset/paths.ts'
 import { readTextRows } from '../dataset/rows.ts'
 import { WinnowError } from '../errors.ts'
 import type { ToxicityScorer } from './toxicity.ts'
@@ -16,7 +17,8 @@ export async function toxicityFile(
   options: { text?: string; score?: string } = {},
 ): Promise<ToxicityScorer> {
   const { text: textField = 'text', score: scoreField = 'score' } = options
-  const input = await inspectInput(path)
+  const [found] = await resolvePaths([path])
+  const input = await inspectInput(found)
   if (input.kind === 'parquet')
     throw new WinnowError('input', {
       code: 'unsupported-format',

@@ -17,6 +17,7 @@ export async function versions(): Promise<Record<string, string>> {
     '@huggingface/jinja',
     '@huggingface/transformers',
     '@duckdb/node-api',
+    'pyodide',
   ]
   return {
     [name]: version,

@@ -17,6 +17,7 @@ describe('help', () => {
   it.each([
     'score',
     'generate',
+    'evaluate',
     'train',
     'warmup',
     'compare',
@@ -125,6 +126,18 @@ describe('wrong usage ends with 2, nothing on standard output, and says what to 
       ['one and the same', '--samples', '--temperature 1'],
     ],
     ['a nucleus of nothing', ['generate', 'p.jsonl', '--model', 'm', '--top-p', '0'], ['at        --top-p', 'above 0']],
+    ['no model to evaluate', ['evaluate', 't.jsonl'], ['a model to evaluate was not named', 'at        --model']],
+    [
+      'BERTScore without an encoder',
+      ['evaluate', 't.jsonl', '--model', 'm', '--metrics', 'bert-score'],
+      ['BERTScore is told by an encoder', 'at        --bert-encoder'],
+    ],
+    [
+      'a tolerance of a set that is not there',
+      ['evaluate', 'a=t.jsonl', '--model', 'm', '--tolerance', 'b=0.04'],
+      ['at        --tolerance', 'the name of a test set: a'],
+    ],
+    ['a tolerance in words', ['evaluate', 't.jsonl', '--model', 'm', '--tolerance', 'some'], ['a share such as 0.04']],
     ['a format of weights that is none', ['train', 'p.jsonl', '--save-as', 'int8'], ['float32, float16, bfloat16']],
     ['a rank of nothing', ['train', 'p.jsonl', '--model', 'm', '--lora', '0'], ['whole number of at least 1']],
     ['an analysis of nothing', ['analyse'], ['no run was named', 'winnow analyse pool.winnow']],
