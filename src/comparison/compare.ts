@@ -92,8 +92,11 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     const perRow = tokenSignal(tokens, options.maxLength)
     const source = { dataset, pool, tokens, perRow, scores, pretrained, encoder, target, asked }
     const picked = await pickAll(context, source)
+    // Of the budgets and not of the picks, so that a further method leaves the recipe as it is.
     const mostRows = Math.max(
-      ...picked.picks.filter(({ seed }) => seed === options.seeds[0]).map(({ selected }) => selected.length),
+      ...picked.budgets.map((budget) =>
+        budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * pool.facts.rows) / perRow.total),
+      ),
     )
     const shared = { pretrained, tokens }
     using model = await planTarget(context, { dataset, pool, shared, target: opened, mostRows })
