@@ -9,10 +9,11 @@ import type { DrawnText } from '../../src/answers/instruments.ts'
 import type { AnswerLine } from '../../src/answers/lines.ts'
 import type { EvaluateOptions } from '../../src/answers/options.ts'
 import { compare } from '../../src/comparison/compare.ts'
+import { openTextClassifier } from '../../src/embedding/classifier.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import { score } from '../../src/pipeline/score.ts'
 import { train } from '../../src/pipeline/train.ts'
-import { TINY } from '../embedding/encoders.ts'
+import { labelGraph, TINY, variant } from '../embedding/encoders.ts'
 import { CHAT_TEMPLATE, storiesDirectory, tinyModel } from '../pipeline/models.ts'
 import { directory, poolLines, writePool } from '../pipeline/pools.ts'
 
@@ -185,7 +186,7 @@ describe('evaluate', () => {
       { question: 'What is 6 times 7?', answer: '#### 42' },
       { question: 'And 9?', answer: '#### 9' },
     ])
-    const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 8 }, () => lessons).flat())
+    const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 2 }, () => lessons).flat())
     const model = join(home, 'taught')
     const recipe = { epochs: 60, learningRate: 1e-2, batch: 8, threads: 1 }
     const proxy = storiesDirectory(join(home, 'stories'))
@@ -193,7 +194,7 @@ describe('evaluate', () => {
     const metrics: EvaluateOptions['metrics'] = ['exact-match']
     const plain = await run({ ...{ model, metrics }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
     expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
-    const result = await run({ ...{ model, metrics }, maxNewTokens: 30, programs: true })
+    const result = await run({ ...{ model, metrics }, maxNewTokens: 30, programs: true, programSeconds: 60 })
     expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
     expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
     const lines = readJson<AnswerLine>(out)
@@ -203,7 +204,7 @@ describe('evaluate', () => {
     ])
     expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
     const compared = await run({
-      ...{ model, metrics, programs: true, maxNewTokens: 30, test: [test] },
+      ...{ model, metrics, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
       against: join(home, 'plain.jsonl'),
     })
     expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
@@ -286,6 +287,17 @@ describe('evaluate', () => {
     const file = write(join(directory(), 'scores.jsonl'), readJson<DrawnText>(scored.generations as string))
     const again = await run({ ...asked, toxicityScores: file, overwrite: true })
     expect(again.tests[0].scores).toEqual(scored.tests[0].scores)
+    // And by a classifier.
+    const config = { model_type: 'bert', max_position_embeddings: 48, id2label: { 0: 'fine', 1: 'toxic' } }
+    const toxicityClassifier = await variant({ 'onnx/model.onnx': labelGraph(), 'config.json': config })
+    const classified = await run({ ...asked, toxicityClassifier, overwrite: true })
+    await using classifier = await openTextClassifier({ model: toxicityClassifier })
+    const found = await classifier.probabilities(drawn.map(({ text }) => text))
+    const highest = [0, 3].map((first) => Math.max(...[0, 1, 2].map((i) => found[2 * (first + i) + 1])))
+    expect(classified.tests[0].scores.toxicity).toBeCloseTo((highest[0] + highest[1]) / 2, 6)
+    expect(classified.toxicityBy).toBe(toxicityClassifier)
+    const unknown = run({ ...asked, toxicityClassifier, toxicityLabel: 'rude', overwrite: true })
+    await expect(unknown).rejects.toMatchObject({ fault: { code: 'unknown-label' } })
   })
 
   it('answers the last question of a conversation, and leaves out what the chat template refuses', async () => {
