@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { evaluate } from '../../src/answers/evaluate.ts'
 import type { DrawnText } from '../../src/answers/instruments.ts'
 import type { AnswerLine } from '../../src/answers/lines.ts'
-import type { EvaluateOptions } from '../../src/answers/options.ts'
+import { type EvaluateOptions, resolveEvaluateOptions } from '../../src/answers/options.ts'
 import { compare } from '../../src/comparison/compare.ts'
 import { openTextClassifier } from '../../src/embedding/classifier.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
@@ -184,7 +184,7 @@ describe('evaluate', () => {
     ]
     const { home, run, out, test } = prepared([
       { question: 'What is 6 times 7?', answer: '#### 42' },
-      { question: 'And 9?', answer: '#### 9' },
+      { question: 'And 9?', answer: '#### 9.2' },
     ])
     const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 2 }, () => lessons).flat())
     const model = join(home, 'taught')
@@ -192,19 +192,20 @@ describe('evaluate', () => {
     const proxy = storiesDirectory(join(home, 'stories'))
     await train({ ...{ pool: [pool], proxy, out: model, run: join(home, 'train') }, ...recipe }, { ort })
     const metrics: EvaluateOptions['metrics'] = ['exact-match']
-    const plain = await run({ ...{ model, metrics }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
+    const tolerance = { test: 0.04 }
+    const plain = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
     expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
-    const result = await run({ ...{ model, metrics }, maxNewTokens: 30, programs: true, programSeconds: 60 })
+    const result = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, programs: true, programSeconds: 60 })
     expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
     expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
     const lines = readJson<AnswerLine>(out)
     expect(lines.map(({ answer, extracted, truth, right }) => [answer, extracted, truth, right])).toEqual([
       ['The answer is 42', '42', '42', true],
-      ['The answer is 9.', '9', '9', true],
+      ['The answer is 9.', '9', '9.2', true],
     ])
     expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
     const compared = await run({
-      ...{ model, metrics, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
+      ...{ model, metrics, tolerance, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
       against: join(home, 'plain.jsonl'),
     })
     expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
@@ -309,6 +310,23 @@ describe('evaluate', () => {
     const result = await run({ model, metrics: ['exact-match'], onBadRow: 'skip' })
     expect(readJson<AnswerLine>(out)).toMatchObject([{ row: 0, reference: '#### 2', truth: '2' }])
     expect(result.tests[0].rows).toBe(1)
+  })
+
+  it('has the defaults of its protocol with programs, and a tolerance by set', () => {
+    const resolved = resolveEvaluateOptions({
+      ...{ model: './tuned', test: ['in:math=m.jsonl', 'data/gsm8k.jsonl'], programs: true, tolerance: { math: 0.04 } },
+    })
+    expect(resolved).toMatchObject({
+      ...{ metrics: ['exact-match'], maxNewTokens: 1024, programSeconds: 5, toxicitySamples: 25 },
+      ...{ out: 'm.answers.jsonl', run: 'm.evaluated.winnow', proxy: './tuned' },
+    })
+    expect(resolved.tests).toEqual([
+      { name: 'math', file: 'm.jsonl', group: 'in', tolerance: 0.04 },
+      { name: 'gsm8k', file: 'data/gsm8k.jsonl', tolerance: 0 },
+    ])
+    expect(resolveEvaluateOptions({ model: './tuned', test: ['a.jsonl'] })).toMatchObject({
+      ...{ metrics: ['nll'], maxNewTokens: 256 },
+    })
   })
 
   it.each([
