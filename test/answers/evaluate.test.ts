@@ -173,43 +173,52 @@ describe('evaluate', () => {
     expect(programs).toEqual({ ran: 0, timeout: 0, memory: 0, error: 0, forbidden: 0 })
   })
 
-  it('asks for a program, runs what is one, and asks again where it printed nothing', async () => {
-    // A model that knows two questions by heart, with the sentence that asks for a program and without.
-    const asks = (question: string) => `${question} Let's write a program.`
-    const lessons = [
-      { question: asks('What is 6 times 7?'), answer: 'print(6*7)' },
-      { question: 'What is 6 times 7?', answer: 'The answer is 41.' },
-      { question: asks('And 9?'), answer: 'print(9/0)' },
-      { question: 'And 9?', answer: 'The answer is 9.' },
-    ]
-    const { home, run, out, test } = prepared([
-      { question: 'What is 6 times 7?', answer: '#### 42' },
-      { question: 'And 9?', answer: '#### 9.2' },
-    ])
-    const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 2 }, () => lessons).flat())
-    const model = join(home, 'taught')
-    const recipe = { epochs: 60, learningRate: 1e-2, batch: 8, threads: 1 }
-    const proxy = storiesDirectory(join(home, 'stories'))
-    await train({ ...{ pool: [pool], proxy, out: model, run: join(home, 'train') }, ...recipe }, { ort })
-    const metrics: EvaluateOptions['metrics'] = ['exact-match']
-    const tolerance = { test: 0.04 }
-    const plain = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
-    expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
-    const result = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, programs: true, programSeconds: 60 })
-    expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
-    expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
-    const lines = readJson<AnswerLine>(out)
-    expect(lines.map(({ answer, extracted, truth, right }) => [answer, extracted, truth, right])).toEqual([
-      ['The answer is 42', '42', '42', true],
-      ['The answer is 9.', '9', '9.2', true],
-    ])
-    expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
-    const compared = await run({
-      ...{ model, metrics, tolerance, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
-      against: join(home, 'plain.jsonl'),
-    })
-    expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
-  })
+  it(
+    'asks for a program, runs what is one, and asks again where it printed nothing',
+    { timeout: 300_000 },
+    async () => {
+      // A model that knows two questions by heart, with the sentence that asks for a program and without.
+      const asks = (question: string) => `${question} Let's write a program.`
+      const lessons = [
+        { question: asks('What is 6 times 7?'), answer: 'print(6*7)' },
+        { question: 'What is 6 times 7?', answer: 'The answer is 41.' },
+        { question: asks('And 9?'), answer: 'print(9/0)' },
+        { question: 'And 9?', answer: 'The answer is 9.' },
+      ]
+      const { home, run, out, test } = prepared([
+        { question: 'What is 6 times 7?', answer: '#### 42' },
+        { question: 'And 9?', answer: '#### 9.2' },
+      ])
+      const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 2 }, () => lessons).flat())
+      const model = join(home, 'taught')
+      const recipe = { epochs: 60, learningRate: 1e-2, batch: 8, threads: 1, checkpoints: 1 }
+      const proxy = storiesDirectory(join(home, 'stories'))
+      await train({ ...{ pool: [pool], proxy, out: model, run: join(home, 'train') }, ...recipe }, { ort })
+      const metrics: EvaluateOptions['metrics'] = ['exact-match']
+      const tolerance = { test: 0.04 }
+      const plain = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
+      expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
+      const result = await run({
+        ...{ model, metrics, tolerance },
+        maxNewTokens: 30,
+        programs: true,
+        programSeconds: 60,
+      })
+      expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
+      expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
+      const lines = readJson<AnswerLine>(out)
+      expect(lines.map(({ answer, extracted, truth, right }) => [answer, extracted, truth, right])).toEqual([
+        ['The answer is 42', '42', '42', true],
+        ['The answer is 9.', '9', '9.2', true],
+      ])
+      expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
+      const compared = await run({
+        ...{ model, metrics, tolerance, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
+        against: join(home, 'plain.jsonl'),
+      })
+      expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
+    },
+  )
 
   it('scores an untouched model as winnow compare does', async () => {
     const { home, test, run, out } = prepared([
