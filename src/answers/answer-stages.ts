@@ -21,7 +21,6 @@ import type { Task } from './tasks.ts'
 
 /** Programs of a part: what a killed run runs again, at most. */
 const PROGRAMS_PER_PART = 32
-const PROGRAM_SECONDS = 5
 
 /** A test set as the model reads it. */
 export interface ReadSet {
@@ -66,6 +65,13 @@ export async function writeTexts(
   return { texts, facts }
 }
 
+/** What answers are made by. */
+export type AnsweringOptions = BaseOptions &
+  Pick<GenerationOptions, 'maxNewTokens' | 'batch'> & {
+    /** Of a program, by the clock. */
+    programSeconds: number
+  }
+
 export type ProgramFacts = { ran: number } & Record<NonNullable<ProgramResult['fault']>, number>
 
 export interface SetAnswers {
@@ -78,7 +84,7 @@ export interface SetAnswers {
 
 /** Greedy answers to the tasks of a set. `askingOf`: the turns of the first pass, where programs are asked for. */
 export async function answerTasks(
-  context: Context<BaseOptions & Pick<GenerationOptions, 'maxNewTokens' | 'batch'>>,
+  context: Context<AnsweringOptions>,
   set: ReadSet,
   tasks: readonly Task[],
   askingOf?: readonly (readonly Turn[])[],
@@ -157,9 +163,10 @@ function askingRows(set: ReadSet, tasks: readonly Task[], askingOf: readonly (re
 
 /** Runs what of the texts is a program, one after another, each in the sandbox. */
 async function runPrograms(
-  context: Context<BaseOptions>,
+  context: Context<AnsweringOptions>,
   texts: readonly string[],
 ): Promise<{ results: (ProgramResult | undefined)[]; facts: ProgramFacts }> {
+  const { programSeconds: seconds } = context.options
   const parts = Array.from({ length: Math.ceil(texts.length / PROGRAMS_PER_PART) }, (_, i) => i * PROGRAMS_PER_PART)
   const fileOf = (key: string, from: number) =>
     `programs/${key.slice(0, 12)}/texts-${String(from).padStart(9, '0')}.json`
@@ -169,9 +176,9 @@ async function runPrograms(
     name: 'programs',
     version: 1,
     inputs: { texts: hashJson([...texts]) },
-    options: { seconds: PROGRAM_SECONDS, pyodide: context.run.manifest.versions.pyodide ?? '' },
+    options: { seconds, pyodide: context.run.manifest.versions.pyodide ?? '' },
     async execute(work, progress) {
-      await using sandbox = openPrograms()
+      await using sandbox = openPrograms({ seconds })
       const outputs: OutputRecord[] = []
       const facts: ProgramFacts = { ran: 0, timeout: 0, memory: 0, error: 0, forbidden: 0 }
       let done = 0

@@ -24,6 +24,8 @@ export interface EvaluateOptions extends Omit<PoolOptions, 'pool'>, Omit<ModelOp
   metrics?: EvaluationMetric[]
   /** Ask for a program first and run it, as MAmmoTH does. Default false. */
   programs?: boolean
+  /** Of a program, by the clock. Default 5. */
+  programSeconds?: number
   /** Of an answer. Default 256, with `programs` 1,024. */
   maxNewTokens?: number
   /** Share of a truth that is no whole number by which an exact match may miss it; of all sets, or by name. Default 0. */
@@ -57,6 +59,7 @@ export interface ResolvedEvaluateOptions
   tests: (TestSet & { tolerance: number })[]
   metrics: EvaluationMetric[]
   programs: boolean
+  programSeconds: number
   testRows?: number
   bertEncoder?: string
   toxicityScores?: string
@@ -129,6 +132,7 @@ export function resolveEvaluateOptions(options: EvaluateOptions): ResolvedEvalua
     tests: sets.map((set) => ({ ...set, tolerance: toleranceOf(options.tolerance, set.name) })),
     metrics,
     programs,
+    programSeconds: wholeNumber(options.programSeconds, 5, '--program-seconds', 1),
     ...{ bertEncoder, toxicityScores, toxicityClassifier, toxicityLabel },
     maxNewTokens: wholeNumber(options.maxNewTokens, programs ? 1024 : 256, '--max-new-tokens', 1),
     batch: wholeNumber(options.batch, 16, '--batch', 1),

@@ -46,13 +46,13 @@ export interface Programs extends AsyncDisposable {
   run(text: string, signal?: AbortSignal): Promise<ProgramResult | undefined>
 }
 
-/** The sandbox, started by the first text that prints. */
-export function openPrograms(): Programs {
+/** The sandbox, started by the first text that prints. `seconds`: of a program, by the clock. Default 5. */
+export function openPrograms({ seconds }: { seconds?: number } = {}): Programs {
   let runner: ProgramRunner | undefined
   return {
     async run(text, signal) {
       if (!needsProgram(text)) return undefined
-      runner ??= await openProgramRunner()
+      runner ??= await openProgramRunner({ seconds })
       return runner.run(programSource(text), { signal })
     },
     [Symbol.asyncDispose]: async () => runner?.[Symbol.asyncDispose](),

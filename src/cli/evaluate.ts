@@ -16,6 +16,7 @@ interface EvaluateFlags extends Omit<CommonFlags, 'proxy'> {
   test?: string[]
   metrics?: string
   programs?: boolean
+  programSeconds?: number
   maxNewTokens?: number
   tolerance?: number | Record<string, number>
   testRows?: number
@@ -80,6 +81,7 @@ export function defineEvaluate(command: Command): void {
   )
   add(tests, '--max-new-tokens <n>', 'of an answer (default: 256, with --programs 1024)', wholeNumber(1))
   add(tests, '--programs', 'ask for a program first and run it in a sandbox, as MAmmoTH does')
+  add(tests, '--program-seconds <n>', 'of a program, by the clock (default: 5)', wholeNumber(1))
   add(
     tests,
     '--tolerance <share>',
@@ -135,12 +137,21 @@ export function defineEvaluate(command: Command): void {
 }
 
 function optionsOf(sets: string[], flags: EvaluateFlags): EvaluateOptions {
-  const { model, test = [], metrics, programs, maxNewTokens, tolerance: share, testRows, batch } = flags
+  const { model, test = [], metrics, programs, programSeconds, maxNewTokens, tolerance: share, testRows, batch } = flags
   const { bertEncoder, toxicityScores, toxicityClassifier, toxicityLabel, toxicitySamples, against, out } = flags
   const { epochs, learningRate, microBatch, recompute, lora, proxy: _, ...common } = commonOf(flags)
   return {
     ...common,
-    ...{ model: model as string, test: [...sets, ...test], programs, maxNewTokens, tolerance: share, testRows, batch },
+    ...{
+      model: model as string,
+      test: [...sets, ...test],
+      programs,
+      programSeconds,
+      maxNewTokens,
+      tolerance: share,
+      testRows,
+      batch,
+    },
     ...{ bertEncoder, toxicityScores, toxicityClassifier, toxicityLabel, toxicitySamples, against, out },
     metrics: metrics?.split(',').map((name) => name.trim() as EvaluationMetric),
     command: commandLine(),

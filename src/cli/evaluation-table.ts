@@ -36,7 +36,7 @@ export function renderEvaluation(result: EvaluateResult, terminal: Terminal): st
   facts.push(['time', `${duration(seconds)} on ${device}`])
   const head = ['test', 'rows', ...scores.map(heading)]
   return [
-    `\n${bold(`${plain(model.name)}: ${scores.map((score) => SCORE_FACTS[score].title).join(', ')}`)}\n\n`,
+    `\n${bold(plain(model.name))}\n\n`,
     table(head, rows, columns),
     ...(against ? ['\n', difference(against, terminal, columns)] : []),
     `\n${pairs(facts)}`,
@@ -66,14 +66,14 @@ function table(head: string[], rows: string[][], columns: number): string {
   for (let i = 1; i < head.length; i++) {
     if (parts.length === 0 || left < widths[i] + 2) {
       parts.push([])
-      left = columns - widths[0] - 2
+      left = columns - widths[0] - 4
     }
     parts[parts.length - 1].push(i)
     left -= widths[i] + 2
   }
   const line = (row: string[], part: number[]) => {
     const cells = part.map((i) => `  ${' '.repeat(widths[i] - width(row[i]))}${row[i]}`)
-    return `  ${row[0]}${' '.repeat(widths[0] - width(row[0]))}${cells.join('')}\n`
+    return `${`  ${row[0]}${' '.repeat(widths[0] - width(row[0]))}${cells.join('')}`.trimEnd()}\n`
   }
   return parts.map((part) => [head, ...rows].map((row) => line(row, part)).join('')).join('\n')
 }

@@ -7,12 +7,13 @@ import { describe, expect, it } from 'vitest'
 import { evaluate } from '../../src/answers/evaluate.ts'
 import type { DrawnText } from '../../src/answers/instruments.ts'
 import type { AnswerLine } from '../../src/answers/lines.ts'
-import type { EvaluateOptions } from '../../src/answers/options.ts'
+import { type EvaluateOptions, resolveEvaluateOptions } from '../../src/answers/options.ts'
 import { compare } from '../../src/comparison/compare.ts'
+import { openTextClassifier } from '../../src/embedding/classifier.ts'
 import type { PipelineEvent } from '../../src/pipeline/events.ts'
 import { score } from '../../src/pipeline/score.ts'
 import { train } from '../../src/pipeline/train.ts'
-import { TINY } from '../embedding/encoders.ts'
+import { labelGraph, TINY, variant } from '../embedding/encoders.ts'
 import { CHAT_TEMPLATE, storiesDirectory, tinyModel } from '../pipeline/models.ts'
 import { directory, poolLines, writePool } from '../pipeline/pools.ts'
 
@@ -172,42 +173,52 @@ describe('evaluate', () => {
     expect(programs).toEqual({ ran: 0, timeout: 0, memory: 0, error: 0, forbidden: 0 })
   })
 
-  it('asks for a program, runs what is one, and asks again where it printed nothing', async () => {
-    // A model that knows two questions by heart, with the sentence that asks for a program and without.
-    const asks = (question: string) => `${question} Let's write a program.`
-    const lessons = [
-      { question: asks('What is 6 times 7?'), answer: 'print(6*7)' },
-      { question: 'What is 6 times 7?', answer: 'The answer is 41.' },
-      { question: asks('And 9?'), answer: 'print(9/0)' },
-      { question: 'And 9?', answer: 'The answer is 9.' },
-    ]
-    const { home, run, out, test } = prepared([
-      { question: 'What is 6 times 7?', answer: '#### 42' },
-      { question: 'And 9?', answer: '#### 9' },
-    ])
-    const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 8 }, () => lessons).flat())
-    const model = join(home, 'taught')
-    const recipe = { epochs: 60, learningRate: 1e-2, batch: 8, threads: 1 }
-    const proxy = storiesDirectory(join(home, 'stories'))
-    await train({ ...{ pool: [pool], proxy, out: model, run: join(home, 'train') }, ...recipe }, { ort })
-    const metrics: EvaluateOptions['metrics'] = ['exact-match']
-    const plain = await run({ ...{ model, metrics }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
-    expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
-    const result = await run({ ...{ model, metrics }, maxNewTokens: 30, programs: true })
-    expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
-    expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
-    const lines = readJson<AnswerLine>(out)
-    expect(lines.map(({ answer, extracted, truth, right }) => [answer, extracted, truth, right])).toEqual([
-      ['The answer is 42', '42', '42', true],
-      ['The answer is 9.', '9', '9', true],
-    ])
-    expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
-    const compared = await run({
-      ...{ model, metrics, programs: true, maxNewTokens: 30, test: [test] },
-      against: join(home, 'plain.jsonl'),
-    })
-    expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
-  })
+  it(
+    'asks for a program, runs what is one, and asks again where it printed nothing',
+    { timeout: 300_000 },
+    async () => {
+      // A model that knows two questions by heart, with the sentence that asks for a program and without.
+      const asks = (question: string) => `${question} Let's write a program.`
+      const lessons = [
+        { question: asks('What is 6 times 7?'), answer: 'print(6*7)' },
+        { question: 'What is 6 times 7?', answer: 'The answer is 41.' },
+        { question: asks('And 9?'), answer: 'print(9/0)' },
+        { question: 'And 9?', answer: 'The answer is 9.' },
+      ]
+      const { home, run, out, test } = prepared([
+        { question: 'What is 6 times 7?', answer: '#### 42' },
+        { question: 'And 9?', answer: '#### 9.2' },
+      ])
+      const pool = write(join(home, 'lessons.jsonl'), Array.from({ length: 2 }, () => lessons).flat())
+      const model = join(home, 'taught')
+      const recipe = { epochs: 60, learningRate: 1e-2, batch: 8, threads: 1, checkpoints: 1 }
+      const proxy = storiesDirectory(join(home, 'stories'))
+      await train({ ...{ pool: [pool], proxy, out: model, run: join(home, 'train') }, ...recipe }, { ort })
+      const metrics: EvaluateOptions['metrics'] = ['exact-match']
+      const tolerance = { test: 0.04 }
+      const plain = await run({ ...{ model, metrics, tolerance }, maxNewTokens: 30, out: join(home, 'plain.jsonl') })
+      expect(plain.tests[0].scores).toEqual({ 'exact-match': 50 })
+      const result = await run({
+        ...{ model, metrics, tolerance },
+        maxNewTokens: 30,
+        programs: true,
+        programSeconds: 60,
+      })
+      expect(result.tests[0].scores).toEqual({ 'exact-match': 100 })
+      expect(result.tests[0].answers?.programs).toMatchObject({ ran: 2, error: 1, timeout: 0 })
+      const lines = readJson<AnswerLine>(out)
+      expect(lines.map(({ answer, extracted, truth, right }) => [answer, extracted, truth, right])).toEqual([
+        ['The answer is 42', '42', '42', true],
+        ['The answer is 9.', '9', '9.2', true],
+      ])
+      expect(lines[1].program).toMatchObject({ text: 'print(9/0)', fault: 'error' })
+      const compared = await run({
+        ...{ model, metrics, tolerance, programs: true, programSeconds: 60, maxNewTokens: 30, test: [test] },
+        against: join(home, 'plain.jsonl'),
+      })
+      expect(compared.against?.differences).toMatchObject([{ score: 'exact-match', rows: 2, mean: 50, better: null }])
+    },
+  )
 
   it('scores an untouched model as winnow compare does', async () => {
     const { home, test, run, out } = prepared([
@@ -286,6 +297,17 @@ describe('evaluate', () => {
     const file = write(join(directory(), 'scores.jsonl'), readJson<DrawnText>(scored.generations as string))
     const again = await run({ ...asked, toxicityScores: file, overwrite: true })
     expect(again.tests[0].scores).toEqual(scored.tests[0].scores)
+    // And by a classifier.
+    const config = { model_type: 'bert', max_position_embeddings: 48, id2label: { 0: 'fine', 1: 'toxic' } }
+    const toxicityClassifier = await variant({ 'onnx/model.onnx': labelGraph(), 'config.json': config })
+    const classified = await run({ ...asked, toxicityClassifier, overwrite: true })
+    await using classifier = await openTextClassifier({ model: toxicityClassifier })
+    const found = await classifier.probabilities(drawn.map(({ text }) => text))
+    const highest = [0, 3].map((first) => Math.max(...[0, 1, 2].map((i) => found[2 * (first + i) + 1])))
+    expect(classified.tests[0].scores.toxicity).toBeCloseTo((highest[0] + highest[1]) / 2, 6)
+    expect(classified.toxicityBy).toBe(toxicityClassifier)
+    const unknown = run({ ...asked, toxicityClassifier, toxicityLabel: 'rude', overwrite: true })
+    await expect(unknown).rejects.toMatchObject({ fault: { code: 'unknown-label' } })
   })
 
   it('answers the last question of a conversation, and leaves out what the chat template refuses', async () => {
@@ -297,6 +319,23 @@ describe('evaluate', () => {
     const result = await run({ model, metrics: ['exact-match'], onBadRow: 'skip' })
     expect(readJson<AnswerLine>(out)).toMatchObject([{ row: 0, reference: '#### 2', truth: '2' }])
     expect(result.tests[0].rows).toBe(1)
+  })
+
+  it('has the defaults of its protocol with programs, and a tolerance by set', () => {
+    const resolved = resolveEvaluateOptions({
+      ...{ model: './tuned', test: ['in:math=m.jsonl', 'data/gsm8k.jsonl'], programs: true, tolerance: { math: 0.04 } },
+    })
+    expect(resolved).toMatchObject({
+      ...{ metrics: ['exact-match'], maxNewTokens: 1024, programSeconds: 5, toxicitySamples: 25 },
+      ...{ out: 'm.answers.jsonl', run: 'm.evaluated.winnow', proxy: './tuned' },
+    })
+    expect(resolved.tests).toEqual([
+      { name: 'math', file: 'm.jsonl', group: 'in', tolerance: 0.04 },
+      { name: 'gsm8k', file: 'data/gsm8k.jsonl', tolerance: 0 },
+    ])
+    expect(resolveEvaluateOptions({ model: './tuned', test: ['a.jsonl'] })).toMatchObject({
+      ...{ metrics: ['nll'], maxNewTokens: 256 },
+    })
   })
 
   it.each([
