@@ -1,7 +1,7 @@
 /** `winnow compare`: every method against random, on the user's own data. */
 
 import { join } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import type { CompareOptions } from '../comparison/options.ts'
 import type { MetricName } from '../evaluation/comparison.ts'
 import type { TrainingOptions } from '../pipeline/model-options.ts'
@@ -100,7 +100,7 @@ export function defineCompare(command: Command): void {
   add(target, '--epochs <n>', 'passes over each pick: equal epochs in place of equal steps', wholeNumber(1))
   add(target, '--learning-rate <rate>', 'peak of a cosine schedule (default: 2e-5, with --lora 2e-4)', rate)
   addPasses(add, target)
-  add(target, '--price <money>', 'of a million trained tokens, for the break-even', Number)
+  add(target, '--price <money>', 'of a million trained tokens, for the break-even', money)
   add(target, '--currency <name>', 'of the price (default: USD)')
   const proxy = 'The proxy:'
   add(proxy, '--proxy <model>', 'nano, a hub id or a model directory (default: nano)')
@@ -149,7 +149,13 @@ export function defineCompare(command: Command): void {
   })
 }
 
-const list = (text: string | undefined): string[] => (text ?? '').split(',')
+const list = (text: string | undefined): string[] => (text ?? '').split(',').map((word) => word.trim())
+
+function money(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isFinite(value) && value >= 0) return value
+  throw new InvalidArgumentError('It takes an amount of money, such as 0.8.')
+}
 
 function optionsOf(pool: string[], flags: CompareFlags): Omit<CompareOptions, 'device'> {
   const { proxyEpochs, proxyLearningRate, proxyBatch, proxyLora } = flags

@@ -5,7 +5,7 @@ import { ASK_FOR_PROGRAM, answerByPrograms, openPrograms } from '../answers/prog
 import { askingTurns, readTasks, type Task } from '../answers/tasks.ts'
 import type { Turn } from '../dataset/record.ts'
 import { compileGenerator } from '../generation/generator.ts'
-import { promptTokens } from '../generation/prompts.ts'
+import { endTokens, promptTokens } from '../generation/prompts.ts'
 import type { Context } from '../pipeline/context.ts'
 import type { Json } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -15,7 +15,10 @@ import type { ResolvedCompareOptions } from './options.ts'
 import type { TargetModel } from './target-model.ts'
 import type { Test } from './tests.ts'
 
-export interface OpenedAnswerer extends Answerer, AsyncDisposable {}
+export interface OpenedAnswerer extends Answerer, AsyncDisposable {
+  /** Reads the tasks of a test set. @throws {WinnowError} where a row has none. */
+  check(test: Test): Promise<void>
+}
 
 /** Texts of the asked test rows, and where programs are asked for the turns of the first pass. */
 interface Asked {
@@ -34,6 +37,8 @@ export async function maybeAnswerer(
   const { metrics, maxNewTokens, programs } = context.options
   const wanted = metrics.filter((name) => name !== 'nll')
   if (wanted.length === 0) return undefined
+  const { config, generationConfig } = target.pretrained?.files ?? {}
+  const stop = endTokens(target.tokens.tokenizer, generationConfig?.eos_token_id, config?.eos_token_id)
   const sandbox = openPrograms()
   const known = new Map<Test, Asked>()
   const askedOf = async (test: Test, signal?: AbortSignal): Promise<Asked> => {
@@ -44,7 +49,10 @@ export async function maybeAnswerer(
   }
   return {
     metrics: wanted,
-    identity: { metrics: wanted, maxNewTokens, programs } as Json,
+    identity: { metrics: wanted, maxNewTokens, programs, stop } as Json,
+    async check(test) {
+      known.set(test, await askedOf(test, context.signal))
+    },
     async score(trainer, test, { signal }) {
       const { model, choices } = target.proxy
       const { tokenizer } = target.tokens
@@ -57,7 +65,6 @@ export async function maybeAnswerer(
       try {
         const { tasks, asking } = known.get(test) ?? (await askedOf(test, signal))
         known.set(test, { tasks, asking })
-        const stop = tokenizer.eosId === undefined ? [] : [tokenizer.eosId]
         const write = async (prompts: readonly Uint32Array[]) => {
           const generated = await generator.generate({ prompts, maxNewTokens, stop, signal })
           return generated.map(({ tokens }) => tokenizer.decode(tokens))

@@ -5,6 +5,7 @@ import { openDataset } from '../dataset/dataset.ts'
 import { type Cell, type Comparison, FULL, NONE } from '../evaluation/comparison.ts'
 import { compareWith } from '../evaluation/statistics.ts'
 import { type Summary, summarise } from '../evaluation/summary.ts'
+import { resolveBudget } from '../methods/budget.ts'
 import type { Notice } from '../methods/method.ts'
 import { countParameters } from '../models/parameters.ts'
 import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
@@ -91,10 +92,12 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const perRow = tokenSignal(tokens, options.maxLength)
     const source = { dataset, pool, tokens, perRow, scores, pretrained, encoder, target, asked }
-    const picked = await pickAll(context, source)
+    const budgets = options.budgets.map((budget) =>
+      resolveBudget(budget, { rows: pool.facts.rows, tokens: perRow.total, shortest: perRow.shortest }),
+    )
     // Of the budgets and not of the picks, so that a further method leaves the recipe as it is.
     const mostRows = Math.max(
-      ...picked.budgets.map((budget) =>
+      ...budgets.map((budget) =>
         budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * pool.facts.rows) / perRow.total),
       ),
     )
@@ -107,8 +110,11 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
       },
     }
     await tellOfLeaks(context, dataset, tests)
-    const plans = planCells(options, picked, model)
     await using answer = await maybeAnswerer(context, model)
+    // What is wrong with a test set is told before hours of signals.
+    for (const test of tests) await answer?.check(test)
+    const picked = await pickAll(context, source, budgets)
+    const plans = planCells(options, picked, model)
     const cells = await runCells(context, { target: model, tests, plans, answer })
     const comparison = describeComparison(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
     const summary = summarise(comparison, { compareWith, seed: options.seed })

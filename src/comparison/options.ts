@@ -127,6 +127,12 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
         found: name,
         expected: METRICS.join(', '),
       })
+  if (options.price !== undefined && !(Number.isFinite(options.price) && options.price >= 0))
+    throw usage('bad-option', 'the price is no amount of money', {
+      path: '--price',
+      found: String(options.price),
+      expected: 'a number of 0 or more',
+    })
   const seed = wholeNumber(options.seed, 0, '--seed', 0)
   const count = wholeNumber(options.seeds, 3, '--seeds', 1)
   return {

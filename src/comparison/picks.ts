@@ -2,11 +2,13 @@
 
 import { WinnowError } from '../errors.ts'
 import type { SelectionCost } from '../evaluation/comparison.ts'
-import { type ResolvedBudget, resolveBudget } from '../methods/budget.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
 import type { Notice } from '../methods/method.ts'
+import { isNano } from '../models/nano.ts'
 import { type Context, notify, type StageTime } from '../pipeline/context.ts'
 import type { OnEvent } from '../pipeline/events.ts'
 import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
+import { embeddedCheckpoints } from '../pipeline/proxy-embedder.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
@@ -38,18 +40,18 @@ interface Source extends Omit<SignalSources, 'budget'> {
  * Computes the signals of each method for the largest budget; smaller ones read the same, but for transport problems, whose candidates depend on
  * the budget. Stages that several methods read are computed by the first that comes to them.
  */
-export async function pickAll(context: Context<ResolvedCompareOptions>, source: Source): Promise<Picked> {
+export async function pickAll(
+  context: Context<ResolvedCompareOptions>,
+  source: Source,
+  budgets: ResolvedBudget[],
+): Promise<Picked> {
   const { options } = context
-  const { pool, perRow } = source
-  const { total, shortest } = perRow
-  const budgets = options.budgets.map((budget) =>
-    resolveBudget(budget, { rows: pool.facts.rows, tokens: total, shortest }),
-  )
+  const { pool } = source
   const falling = [...budgets.keys()].sort((a, b) => sizeOf(budgets[b]) - sizeOf(budgets[a]))
   const emit = onceEach(context.emit)
   const used: { label: string; stages: StageTime[]; own: number }[] = []
   const picks: Pick[] = []
-  const deterministic = new Set<string>()
+  const deterministic = new Set(options.entries.map(({ label }) => label))
   const told: Told = new Map()
   // One training run of the proxy serves methods that read it at different numbers of checkpoints.
   const recording = { checkpoints: mostCheckpoints(options), columns: 'even' as const }
@@ -79,8 +81,7 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
       if (place === 0) own = (performance.now() - started) / 1000 / options.seeds.length
       for (const [i, selected] of drawn.entries())
         picks.push({ label: entry.label, budget: b, seed: options.seeds[i], selected })
-      if (drawn.length > 1 && drawn.every((rows) => sameRows(rows, drawn[0]))) deterministic.add(entry.label)
-      else deterministic.delete(entry.label)
+      if (drawn.length < 2 || !drawn.every((rows) => sameRows(rows, drawn[0]))) deterministic.delete(entry.label)
     }
     context.stages.push(...stages)
     used.push({ label: entry.label, stages, own })
@@ -91,12 +92,14 @@ export async function pickAll(context: Context<ResolvedCompareOptions>, source: 
   return { picks, budgets, costs: costsOf(used), deterministic }
 }
 
-/** Checkpoints that the methods ask the proxy's training for, at most. */
-function mostCheckpoints({ entries, proxy, budgets }: ResolvedCompareOptions): number {
+/** Checkpoints that the methods ask the proxy's training for, at most; its hidden states are read at one of 12 where not at the last. */
+function mostCheckpoints({ entries, proxy, budgets, embedding }: ResolvedCompareOptions): number {
   const asked = entries.flatMap(({ method, options }) =>
-    needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).flatMap((need) =>
-      'checkpoints' in need ? [need.checkpoints] : [],
-    ),
+    needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).flatMap((need) => {
+      if ('checkpoints' in need) return [need.checkpoints]
+      const hidden = need.signal === 'embeddings' && (need.embedding ?? embedding) === 'proxy'
+      return hidden && !isNano(proxy) ? [] : hidden ? [embeddedCheckpoints(need.checkpoint)] : []
+    }),
   )
   return Math.max(1, ...asked)
 }

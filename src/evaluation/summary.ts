@@ -200,7 +200,8 @@ function scoreOf(
   const { method, budget } = cells[0]
   const differ = (other: readonly Cell[], resamples?: number): PairedDifference | undefined => {
     const pairs = cells.flatMap((cell) => {
-      const paired = other.find((one) => one.seed === cell.seed || one.method === NONE)
+      const paired =
+        other.find((one) => one.seed === cell.seed) ?? other.find((one) => one.method === NONE && other.length === 1)
       return paired === undefined ? [] : [pairedDifferences(scores(cell), scores(paired))]
     })
     return pairs.length === 0 ? undefined : compareWith(pairs, { seed, resamples })

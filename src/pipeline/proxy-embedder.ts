@@ -67,6 +67,10 @@ export async function openProxyEmbedder(
 /** Checkpoints that are recorded where another than the last is asked for: as many as s2l records, so that a run has them once. */
 const CHECKPOINTS = 12
 
+/** Checkpoints that must be recorded for nano's hidden states at this one. */
+export const embeddedCheckpoints = (checkpoint: Checkpoint = 'late'): number =>
+  checkpoint === 'late' || checkpoint === 'auto' ? 1 : CHECKPOINTS
+
 const noCheckpoints = (proxy: string, checkpoint: Checkpoint): WinnowError =>
   new WinnowError('usage', {
     code: 'no-checkpoints',
@@ -83,7 +87,7 @@ async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens, ch
   const { hash, models } = await recordPool(
     context,
     tokens,
-    recordedCheckpoints(checkpoint === 'late' || checkpoint === 'auto' ? 1 : CHECKPOINTS, context.options.recording),
+    recordedCheckpoints(embeddedCheckpoints(checkpoint), context.options.recording),
   )
   if (typeof checkpoint === 'number' && checkpoint > models.length)
     throw new WinnowError('usage', {
