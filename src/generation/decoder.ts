@@ -50,8 +50,8 @@ export function decodingGraph(
 }
 
 /**
- * Compiles the graph with the weights in it, arranged for products once: 8 bytes a parameter while it is compiled, 4 afterwards (and 4 more for an
- * output embedding that is the input embedding too). Both a prompt and the single tokens after it run on this one graph.
+ * Compiles the graph with the weights in it, arranged for products once: beside the weights that are given 4 bytes a parameter, and 4 more for those of an
+ * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph.
  */
 export async function compileDecoder(
   model: LanguageModel,

@@ -69,8 +69,8 @@ const DEFAULT_BATCH = 16
 
 /**
  * Compiles a model for generation. A continuation y of a prompt x is y_t = argmax p(. | x, y_<t), the lowest id of equal ones, or with a temperature
- * drawn from what `Sampling` describes. Cost: 2 P FLOPs a token, prompts included, and attention over what was read. Memory: the weights (twice while they
- * are compiled), and for each text decoded at once 2 * layers * groups * head size * 4 bytes a token of its window.
+ * drawn from what `Sampling` describes. Cost: 2 P FLOPs a token, prompts included, and attention over what was read. Memory: the weights, an arranged
+ * copy of them (see `compileDecoder`), and for each text decoded at once 2 * layers * groups * head size * 4 bytes a token of its window.
  *
  * Deterministic: on cpu the tokens are a function of model, prompt, sampling and (prompt, sample) index alone. Elsewhere logits may depend in their last
  * bits on the batch, and so may tokens that are nearly equally likely.

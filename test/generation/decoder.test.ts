@@ -102,11 +102,17 @@ describe('logits with a cache', () => {
     }
   })
 
-  it('of a row do not depend, to the bit, on the rows beside it, on room in the cache, or on threads', async () => {
-    const { model, weights } = modelOf('stories260K')
-    const prompt = Int32Array.from({ length: 70 }, (_, i) => 3 + ((i * 37) % 400))
+  it.each([
+    ['stories260K', 70],
+    ['llama-mha', 40],
+    ['qwen3', 40],
+    ['gpt-neox', 40],
+    ['gpt2', 20],
+  ] as const)('of a row do not depend, to the bit, on the rows beside it, on room in the cache, or on threads: %s', async (variant, size) => {
+    const { model, weights } = modelOf(variant)
+    const prompt = Int32Array.from({ length: size }, (_, i) => 3 + ((i * 37) % 90))
     const logitsOf = async (rows: number, room: number, threads: number) => {
-      const decoder = await compileDecoder(model, weights, { ...cpu, threads }, 256)
+      const decoder = await compileDecoder(model, weights, { ...cpu, threads }, model.maxLength)
       const cache = new KeyValueCache(decoder.layers, rows, 256)
       const filled = (length: number) => Int32Array.from({ length: rows }, () => length)
       const read = async (reading: Reading) => {
@@ -116,17 +122,17 @@ describe('logits with a cache', () => {
       }
       cache.reserve(room, 0)
       // The row that is compared is the last one; the others read something else.
-      const tokens = Int32Array.from({ length: rows * 70 }, (_, i) =>
-        i < (rows - 1) * 70 ? 5 + (i % 300) : prompt[i % 70],
+      const tokens = Int32Array.from({ length: rows * size }, (_, i) =>
+        i < (rows - 1) * size ? 5 + (i % 80) : prompt[i % size],
       )
       const empty = cache.views(rows).map(({ name, dims: [n, groups, , size] }) => ({
         name,
         data: new Float32Array(0),
         dims: [n, groups, 0, size],
       }))
-      const first = await read({ tokens, rows, length: 70, lengths: filled(0), past: empty })
+      const first = await read({ tokens, rows, length: size, lengths: filled(0), past: empty })
       const next = Int32Array.from({ length: rows }, (_, row) => (row === rows - 1 ? 44 : row))
-      const second = await read({ tokens: next, rows, length: 1, lengths: filled(70), past: cache.views(rows) })
+      const second = await read({ tokens: next, rows, length: 1, lengths: filled(size), past: cache.views(rows) })
       await decoder.release()
       return [...first, ...second]
     }

@@ -101,8 +101,8 @@ function lowerAttention(lowering: Lowering, names: readonly string[], { q, group
   const reshape = (name: string, shape: Shape) => lowering.node('Reshape', [name, lowering.shape(shape)])
   const stack = (name: string, width: Dim) => (heads === groups ? name : reshape(name, [batch, groups, shared, width]))
   const unstack = (name: string, width: Dim) => (heads === groups ? name : reshape(name, [batch, heads, length, width]))
-  // Scaled beforehand: products of one row have a kernel of their own, for a factor of 1 only.
-  const stacked = stack(lowering.node('Mul', [query, lowering.scalar(scale)]), d)
+  // Scaled beforehand: products of one row have a kernel of their own, for a factor of 1 only. The reshape keeps ONNX Runtime from making the two one.
+  const stacked = reshape(lowering.node('Mul', [query, lowering.scalar(scale)]), [batch, groups, shared, d])
   const scores = (against: string, width: Dim) =>
     unstack(lowering.matmul(stacked, against, { rank: 4, transposeB: true }), width)
   const before = lowering.node('Add', [scores(keys, past), pastMask(lowering, lengths, past)])
