@@ -28,7 +28,7 @@ export interface CellPlan {
 }
 
 /** What a cell leaves in the journal, beside its files of scores. */
-type CellFacts = { training: Cell['training']; selected: Cell['selected'] }
+type CellFacts = { training: Cell['training'] }
 
 export interface CellsOptions {
   target: TargetModel
@@ -136,8 +136,12 @@ async function runCell(
   const { label, seed, selected } = plan
   context.signal?.throwIfAborted()
   const { store } = tokens
-  const usable = new Set(target.trainable)
-  const trainOn = label === 'none' ? new Uint32Array() : selected.filter((row) => usable.has(row))
+  const trainOn = label === 'none' ? new Uint32Array() : selected.filter((row) => target.isTrainable[row] === 1)
+  if (label !== 'none' && trainOn.length === 0)
+    notify(context, {
+      code: 'nothing-to-train',
+      message: `${label}: a pick has no row that the target can be trained on within ${target.maxLength} tokens, so that its target is an untouched one`,
+    })
   const epochBatches = (epoch: number) =>
     planBatches(store.lengths, { ...proxy.recipe, rows: trainOn, shuffle: { seed, epoch } }).batches.length
   const length = trainOn.length === 0 ? { steps: 0, epochs: 0 } : lengthOf(target, epochBatches)
@@ -186,13 +190,7 @@ async function runCell(
             ),
           )
       }
-      const facts: CellFacts = {
-        training,
-        selected: {
-          rows: label === 'none' ? 0 : selected.length,
-          tokens: trainOn.reduce((total, row) => total + Math.min(store.lengths[row], target.maxLength), 0),
-        },
-      }
+      const facts: CellFacts = { training }
       return { outputs, value: JSON.parse(JSON.stringify(facts)) as Json }
     },
   })
@@ -208,7 +206,13 @@ async function runCell(
   // JSON has no NaN.
   const training = { ...facts.training, loss: facts.training.loss ?? Number.NaN }
   return {
-    cell: { method: label, budget: plan.budget, seed, selected: facts.selected, training, scores },
+    cell: {
+      ...{ method: label, budget: plan.budget, seed, training, scores },
+      selected: {
+        rows: label === 'none' ? 0 : selected.length,
+        tokens: trainOn.reduce((total, row) => total + Math.min(store.lengths[row], target.maxLength), 0),
+      },
+    },
     cached: result.cached,
   }
 }

@@ -12,7 +12,7 @@ import { type Context, notify, openContext, type StageTime } from '../pipeline/c
 import { maybeEncoder } from '../pipeline/embedder.ts'
 import { checkVectorFiles } from '../pipeline/imported-embeddings.ts'
 import { findScores } from '../pipeline/loss-files.ts'
-import type { ResolvedOptions } from '../pipeline/options.ts'
+import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
 import { type Pool, readPool, tokenisePool } from '../pipeline/pool.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
 import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
@@ -20,7 +20,6 @@ import { mustBeRunOf } from '../pipeline/select.ts'
 import { tokenSignal } from '../pipeline/signals.ts'
 import { plannedStages } from '../pipeline/stages.ts'
 import { openTarget, readTarget } from '../pipeline/target.ts'
-import { readsEmbeddings } from '../pipeline/target-options.ts'
 import { buildComparisonReport } from '../report/comparison.ts'
 import { comparisonMarkdown } from '../report/comparison-markdown.ts'
 import { writeFileAtomic } from '../runs/files.ts'
@@ -30,6 +29,7 @@ import { maybeAnswerer } from './answers.ts'
 import { type CellPlan, runCells } from './cells.ts'
 import { withFlops } from './costs.ts'
 import {
+  atBudgets,
   type CompareOptions,
   compareConfig,
   entryOptions,
@@ -93,7 +93,9 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     const perRow = tokenSignal(tokens, options.maxLength)
     const source = { dataset, pool, tokens, perRow, scores, pretrained, encoder, target, asked }
     const budgets = options.budgets.map((budget) =>
-      resolveBudget(budget, { rows: pool.facts.rows, tokens: perRow.total, shortest: perRow.shortest }),
+      atBudgets(() =>
+        resolveBudget(budget, { rows: pool.facts.rows, tokens: perRow.total, shortest: perRow.shortest }),
+      ),
     )
     // Of the budgets and not of the picks, so that a further method leaves the recipe as it is.
     const mostRows = Math.max(
@@ -176,12 +178,13 @@ function planCells(
   ])
 }
 
-/** The context that the embedding is opened with: of the first method that reads one. */
+/** The context that the encoder is opened with: of the first method that reads one. */
 function embeddingContext(context: Context<ResolvedCompareOptions>, asked: CompareOptions): Context<ResolvedOptions> {
   const { options } = context
-  const entry =
-    options.entries.find(({ method, options: own }) => readsEmbeddings(method.needs(own, 'rows'))) ?? options.entries[0]
-  return { ...context, options: entryOptions(options, asked, entry, options.budgets[0]) }
+  const all = options.entries.map((entry) => entryOptions(options, asked, entry, options.budgets[0]))
+  // A method may read the proxy's hidden states whatever --embedding says.
+  const encoded = all.find(({ embedding }) => embedding !== undefined && !['ngrams', 'proxy'].includes(embedding))
+  return { ...context, options: encoded ?? all[0] }
 }
 
 function announce(context: Context<ResolvedCompareOptions>, asked: CompareOptions, pretrained: boolean): void {
@@ -210,7 +213,7 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
   const { pool, poolTokens, picked, model, tests, cells } = parts
   const { proxy } = model
   const trained = run.manifest.facts.proxy as
-    | { name: string; parameters: number; trainedTokens: number; steps: number[] }
+    | { name: string; parameters: number; epochs: number; trainedTokens: number; steps: number[] }
     | undefined
   return {
     title: options.pool.join(', '),
@@ -231,7 +234,10 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
     ...(model.steps === undefined
       ? { training: 'epochs' as const, epochs: model.epochs }
       : { training: 'steps' as const, steps: model.steps }),
-    proxy: trained && { name: trained.name, parameters: trained.parameters },
+    proxy: trained && {
+      ...{ name: trained.name, parameters: trained.parameters },
+      ...{ epochs: trained.epochs, checkpoints: trained.steps.length },
+    },
     target: {
       name: model.name,
       parameters: countParameters(proxy.model.parameters),
@@ -243,7 +249,7 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
       picked.costs,
       trained && {
         ...{ parameters: trained.parameters, trainedTokens: trained.trainedTokens },
-        ...{ checkpoints: trained.steps.length, poolTokens },
+        ...{ checkpoints: trained.steps.length, poolTokens, hidden: hiddenStates(options) },
       },
     ),
     price: options.price,
@@ -277,6 +283,18 @@ function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Compa
     cells: cells.length,
   }
 }
+
+/** Labels of the methods that read the proxy's hidden states. */
+const hiddenStates = ({ entries, embedding, proxy, budgets }: ResolvedCompareOptions): Set<string> =>
+  new Set(
+    entries
+      .filter(({ method, options }) =>
+        needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).some(
+          (need) => need.signal === 'embeddings' && (need.embedding ?? embedding) === 'proxy',
+        ),
+      )
+      .map(({ label }) => label),
+  )
 
 /** Tokens of the pool as the target reads it. */
 const cutTokens = ({ tokens, maxLength }: TargetModel): number =>

@@ -109,6 +109,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
   const { stem } = poolName(options.pool[0] ?? '')
   const base = { ...options, ...noTraining, ...proxyTraining, run: options.run ?? `${stem}.compare.winnow` }
   // Each method as `select` would take it, so that wrong usage is told before hours of work.
+  const resolved = budgets.map((text) => atBudgets(() => parseBudget(text)))
   const own = entries.map((entry) => ofEntry(base, entry, budgets[0]))
   const first = own[0]
   const { epochs, learningRate, batch, microBatch, recompute, lora } = options
@@ -141,7 +142,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
     command: options.command ?? 'winnow compare',
     entries,
     leftOut,
-    budgets: budgets.map(parseBudget),
+    budgets: resolved,
     seeds: Array.from({ length: count }, (_, i) => seed + i),
     tests: parseTestSets(options.test, 'a file of records that no method may see'),
     testFields: options.testFields,
@@ -205,6 +206,16 @@ export function entryOptions(
   const own = ofEntry(base, entry, budget.text)
   // What opening the proxy has found.
   return { ...own, maxLength: options.maxLength, revision: options.revision }
+}
+
+/** What reads a budget, whose faults are those of `--budgets` here. */
+export function atBudgets<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof WinnowError) || error.fault.path !== '--budget') throw error
+    throw new WinnowError('usage', { ...error.fault, path: '--budgets' })
+  }
 }
 
 /** The options as a manifest keeps them. */

@@ -35,6 +35,8 @@ export interface TargetModel extends Disposable {
   tokens: Tokens
   /** Rows that it can be trained on. */
   trainable: Uint32Array
+  /** 1 for each of them, [N]. */
+  isTrainable: Uint8Array
   /** Optimiser steps of every target, where steps are held equal. */
   steps?: number
   /** Passes over each pick, where epochs are. */
@@ -71,13 +73,16 @@ export async function planTarget(
     ? proxyFor({ rows: store, vocabularySize, options: { maxLength, training }, pretrained: target.pretrained })
     : nanoProxy(counted, vocabularySize, maxLength, target.size ?? larger(store))
   const { recipe } = proxy
+  const trainable = trainableRows(store, maxLength)
+  const isTrainable = new Uint8Array(store.count)
+  for (const row of trainable) isTrainable[row] = 1
   const perEpoch = planBatches(counted.lengths, recipe).batches.length
   return {
     name: target.name,
     proxy,
     pretrained: target.pretrained,
     tokens,
-    trainable: trainableRows(store, maxLength),
+    ...{ trainable, isTrainable },
     ...(epochs === undefined ? { steps: steps ?? recipe.epochs * perEpoch } : { epochs }),
     maxLength,
     [Symbol.dispose]: () => {

@@ -52,7 +52,7 @@ function paying({ rows, costs, budgets, metrics, target, methods }: Summary): st
       // Nothing that is counted as arithmetic: it pays wherever a pick saves anything.
       if (cost.flops === 0)
         return [
-          `${label} trains no model to select, so that its pick saves more than it cost with a target of any size, but for the ${duration(cost.seconds)} it took.`,
+          `${label} trains no model to select: it cost ${duration(cost.seconds)}, and no arithmetic that is counted here (n-grams, encoders, neighbours and transport are told in time alone).`,
         ]
       return [
         `${label} pays against training on the pool, at ${counted(costs.epochs, 'epoch')}, once the target has more parameters than ${each((one) => paysAbove(cost, one))}. ` +

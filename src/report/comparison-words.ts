@@ -168,7 +168,7 @@ export function chanceSentence({ chance }: Summary): string | undefined {
   const called = chance.better + chance.worse
   return (
     `Of ${counted(chance.comparisons, 'comparison')} with random, ${called === 0 ? 'none' : count(called)} ${called < 2 ? 'was' : 'were'} called better or worse; ` +
-    `intervals of 95\u00a0% would call about ${chance.expected.toFixed(1)} by chance if no method differed from it.`
+    `intervals of 95\u00a0% would call at most about ${chance.expected.toFixed(1)} by chance if no method differed from it.`
   )
 }
 

@@ -128,6 +128,26 @@ describe('compare', () => {
     expect(summary.rows[0].scores.map(({ test }) => test)).toEqual(['sums', 'words', null])
   })
 
+  it('reads a test set before it computes signals', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'] })
+    writeFileSync(options.test[0], '{"question": "no answer follows", "answer": 3}\n{broken\n')
+    await expect(compare(options, { ort })).rejects.toMatchObject({ fault: { file: options.test[0] } })
+    expect(existsSync(join(options.run, 'checkpoints'))).toBe(false)
+  })
+
+  it('trains the proxy once where its hidden states are read at two checkpoints', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['facility-location'], set: {}, embedding: 'proxy' })
+    const { summary } = await compare(options, { ort })
+    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
+    expect(facts.signals.trajectories).toMatchObject({ results: 1, executions: 1 })
+    expect(summary.rows.map(({ method }) => method)).toEqual(
+      expect.arrayContaining(['facility-location@early', 'facility-location@late']),
+    )
+    const [, early] = summary.costs.methods
+    expect(summary.costs.formula?.checkpoints).toBe(12)
+    expect(early.flops).toBeGreaterThan(0)
+  })
+
   it('refuses the run directory of another pool', async () => {
     const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {} })
     await compare(options, { ort })
@@ -161,6 +181,8 @@ describe('compare', () => {
   it.each([
     ['no test set', { test: [] }, 'no-test'],
     ['no budget', { budgets: [''] }, 'no-budget'],
+    ['a budget that is none', { budgets: ['0'] }, 'bad-budget'],
+    ['a price that is none', { price: Number.NaN }, 'bad-option'],
     ['steps and epochs at once', { epochs: 1 }, 'two-lengths'],
     ['a size that is none', { targetModel: 'nano:100x2' }, 'bad-option'],
     ['a target set that is missing', { methods: ['got-d', 's2l'] }, 'no-target'],
