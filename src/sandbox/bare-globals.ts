@@ -71,8 +71,10 @@ const LANGUAGE = [
 ]
 
 /**
- * Deletes every other property of the global object (`process`, `require`, `fetch`, `WebAssembly`, timers, …), and from the real `process` what
- * loads code. The interpreter still finds a console, which does nothing.
+ * Deletes every other property of the global object (`process`, `require`, `fetch`, `WebAssembly`, timers, …), and empties the real `process`, which
+ * something may still hold: whatever it has of its own, under any name that a version of Node gives it, and what it inherits. (What cannot be deleted
+ * is plain data.) The interpreter still finds a console, which does nothing. Node itself needs `process` for all that waits: call this where nothing
+ * is awaited any more, and keep beforehand what ends the process.
  */
 export function bareGlobals(): void {
   const { process } = globalThis
@@ -81,18 +83,9 @@ export function bareGlobals(): void {
   const kept = new Set<unknown>([...LANGUAGE, ...KEPT])
   for (const name of Reflect.ownKeys(globalThis))
     if (!kept.has(name) && !Reflect.deleteProperty(globalThis, name)) Reflect.set(globalThis, name, undefined)
-  for (const name of [
-    'binding',
-    '_linkedBinding',
-    'dlopen',
-    'getBuiltinModule',
-    'mainModule',
-    'kill',
-    'env',
-    'stdin',
-    'stdout',
-  ])
-    Reflect.deleteProperty(process, name)
+  for (const name of Reflect.ownKeys(process))
+    if (!Reflect.deleteProperty(process, name)) Reflect.set(process, name, undefined)
+  Object.setPrototypeOf(process, null)
   const nothing = () => {}
   const own = {
     performance: Object.freeze({ now: () => now() - start, timeOrigin: Date.now() }),

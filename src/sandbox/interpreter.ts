@@ -15,10 +15,11 @@ import { pathToFileURL } from 'node:url'
 import type { loadPyodide } from 'pyodide'
 import { bareGlobals, fixEntropy } from './bare-globals.ts'
 import { type Birth, decodeText, encodeText, frameOf, type Ran } from './frames.ts'
-import { GUARD } from './guard.ts'
+import { GUARD, type InterpreterMemory, removeBuiltins } from './guard.ts'
 
 const { pyodide: module, memoryBytes, outputLimit } = JSON.parse(process.argv[2]) as Birth
-const exit = process.exit.bind(process)
+// `process.exit` would ask the listeners of a process that has been emptied.
+const exit = (process as unknown as { reallyExit(code: number): never }).reallyExit.bind(process)
 
 const input = process.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>
 let pending: Buffer = Buffer.alloc(0)
@@ -86,6 +87,7 @@ if (snapshot.length === 0) {
   python.runPython(
     'import math, cmath, datetime, fractions, decimal, statistics, itertools, functools, collections, re, random',
   )
+  removeBuiltins((python as unknown as { _module: InterpreterMemory })._module)
   write(python.makeMemorySnapshot())
   exit(0)
 }
@@ -105,7 +107,11 @@ python.setStderr({ write: (bytes: Uint8Array) => bytes.length })
 python.setStdin({ error: true })
 const run = python.runPython(GUARD) as (source: string) => string | undefined
 
-// From here on nothing of Node is within reach of what runs, should it leave Python: no module can be loaded, no global is left but the language's own.
+write(new Uint8Array())
+const source = decodeText(await read())
+
+// From here on nothing of Node is within reach of what runs, should it leave Python: no module can be loaded, no global is left but the language's
+// own. And nothing is awaited.
 registerHooks({
   resolve(name) {
     throw new Error(`${name} is not for programs`)
@@ -113,8 +119,6 @@ registerHooks({
 })
 bareGlobals()
 
-write(new Uint8Array())
-const source = decodeText(await read())
 const start = performance.now()
 let ran: Ran
 try {
@@ -124,7 +128,9 @@ try {
   // Not an exception of Python, for those are caught: the interpreter itself has given up.
   ran = { fault: 'error', message: `the interpreter stopped: ${String(error).split('\n')[0].slice(0, 200)}` }
 }
-write(
-  encodeText(JSON.stringify({ ...ran, output: output.join(''), printed, seconds: (performance.now() - start) / 1000 })),
-)
-exit(0)
+const seconds = (performance.now() - start) / 1000
+try {
+  write(encodeText(JSON.stringify({ ...ran, output: output.join(''), printed, seconds })))
+} finally {
+  exit(0)
+}

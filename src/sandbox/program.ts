@@ -33,10 +33,12 @@ const LEAST_MEMORY = 2 ** 26
  * Opens the sandbox. A program runs as `__main__` in a fresh interpreter (Pyodide, which is CPython, with the standard library alone: no numpy, no
  * sympy), in a process of its own that is killed afterwards, so nothing passes from one program to the next. One interpreter waits ready.
  *
- * Walls, from the inside: `js`, `pyodide`, `ctypes`, sockets and processes cannot be imported; the file system is in memory; what JavaScript can be
- * reached from Python has no global but the language's own, compiles no text and loads no module; the process has an empty environment and, by
- * Node's permission model, may read Pyodide's folder and this one, write nothing and start nothing. (Node has a permission for the network from 25
- * on; before, it is the wall of JavaScript that keeps it shut.) The wall clock stops it, a cap of memory holds it, output is cut at 64 KiB.
+ * Python itself is no wall. `js`, `pyodide`, `ctypes`, `socket`, `subprocess` and the like are refused when imported, and their modules in C are out
+ * of the table of built-in ones, so that a program which needs them gets a clear fault; but one that sets out to can get around that, from Python to
+ * the JavaScript that it runs on. The walls are two. JavaScript: no global but the language's own, an empty `process`, no text compiled, no module
+ * loaded; files are in memory. The process: an empty environment and, by Node's permission model, Pyodide's folder and this one to read, nothing to
+ * write, nothing to start. Node has a permission for the network from 25 on; before (22, 24), JavaScript's is the only wall before the network. The
+ * wall clock stops the program, a cap of memory holds it, output is cut at 64 KiB.
  *
  * Same program, same output: hashes and entropy are fixed. (Time is not.)
  *

@@ -128,42 +128,41 @@ describe('the walls', () => {
   it('hold where guarded modules are loaded behind the guard', async () => {
     const before = `
 import _imp
-from importlib.machinery import ModuleSpec
+from importlib.machinery import BuiltinImporter, ModuleSpec
+outward = ['_ctypes', '_socket', '_posixsubprocess', '_testcapi', '_testinternalcapi']
 def builtin(name):
     module = _imp.create_builtin(ModuleSpec(name, None))
     _imp.exec_builtin(module)
     return module
-def connect():
-    module = builtin('_socket')
-    socket = module.socket(module.AF_INET, module.SOCK_STREAM)
-    socket.connect(('127.0.0.1', 9))
-    return socket.send(b'x')
 `
     const found = await told(
       attempts(
         {
+          found: '[BuiltinImporter.find_spec(name) for name in [*outward, "_pyodide_core"]]',
+          made: '[builtin(name) for name in outward]',
+          listed: '[name for name in outward if name in sys.builtin_module_names]',
+          stays: 'builtin("_bisect").bisect_left([1, 3], 2)',
           core: 'builtin("_pyodide_core").run_js',
           eval: '[c for c in object.__subclasses__() if c.__name__ == "CodeRunner"][0]("1").compile().run() and sys.modules["js"]',
         },
         before,
       ),
     )
-    for (const value of Object.values(found)) expect(value).toMatch(/^! /)
-    // A socket, or C called by its address, ends at best in an exception of JavaScript, which ends the interpreter.
-    const socket = await runner.run(attempts({ connect: 'connect()' }, before))
-    expect(socket.output ?? '').not.toMatch(/^connect \d/m)
+    expect(found).toMatchObject({
+      found: `[${Array(6).fill('None').join(', ')}]`,
+      made: `[${Array(5).fill('None').join(', ')}]`,
+      listed: '[]',
+      stays: '1',
+      core: expect.stringMatching(/^! /),
+      eval: expect.stringMatching(/^! /),
+    })
     const mark = join(directory, 'mark')
-    const call = (code: string) => `${before}\nbuiltin('_ctypes')\nimport types\n${code}`
-    for (const code of [
-      `c = builtin('_ctypes')\nf = c.dlsym(c.dlopen(None, 0), 'system')\nprint(c.call_cdeclfunction(f, (b"touch ${mark}",)))`,
-      `c = builtin('_ctypes')\nf = c.dlsym(c.dlopen(None, 0), 'emscripten_run_script')\nprint(c.call_cdeclfunction(f, (b"globalThis.x = 1",)))`,
-    ])
-      await runner.run(call(code))
     await runner.run(`import posix, importlib\nimportlib.reload(posix)\nposix.system("touch ${mark}")`)
     expect(existsSync(mark)).toBe(false)
   })
 
-  it('hold where JavaScript is reached through the garbage collector', async () => {
+  it('hold where JavaScript, and C by way of it, is reached through the garbage collector', async () => {
+    const mark = join(directory, 'shell')
     const before = `
 def reach():
     seen, found, todo = set(), [], gc.get_objects()
@@ -182,6 +181,16 @@ def mount(root):
     fs.mount(fs.filesystems.NODEFS, of('FS').globals and {'root': root}, '/home/host')
     return os.listdir('/home/host')
 language = proxies[0].constructor
+c = of('_module')._module
+def bytes_at(value):
+    address = c._malloc(len(value))
+    c.HEAPU8.subarray(address, address + len(value)).assign(value)
+    return address
+def connect():
+    socket = c._socket(2, 1, 0)
+    print('socket', socket, flush=True)
+    c._connect(socket, bytes_at(bytes([2, 0, 0, 9, 127, 0, 0, 1]) + bytes(8)), 16)
+    return c._send(socket, bytes_at(b'x'), 1, 0)
 `
     const found = await told(
       attempts(
@@ -189,6 +198,8 @@ language = proxies[0].constructor
           reached: 'len(proxies) > 0',
           code: 'language("return 1")()',
           asynchronous: 'language.constructor("return import(\'node:fs\')")()',
+          script: 'c._emscripten_run_script(bytes_at(b"globalThis.x = 1\\0"))',
+          shell: `c._system(bytes_at(b"touch ${mark}\\0"))`,
           files: `of('FS').mountNodeFS('/home/there', ${JSON.stringify(directory)}) or os.listdir('/home/there')`,
           mount: `mount(${JSON.stringify(directory)})`,
         },
@@ -198,23 +209,33 @@ language = proxies[0].constructor
     // If this fails Pyodide keeps its proxies elsewhere: look for them, for the rest of this test has reached nothing.
     expect(found.reached).toBe('True')
     for (const name of ['code', 'asynchronous']) expect(found[name]).toMatch(/Code generation from strings disallowed/)
+    expect(found.script).toMatch(/^! .*eval is not defined/)
     for (const name of ['files', 'mount']) expect(found[name]).toMatch(/^! /)
+    expect(existsSync(mark)).toBe(false)
+    // A socket ends at best in an exception of JavaScript, which may end the interpreter.
+    const { output = '' } = await runner.run(attempts({ connect: 'connect()' }, before))
+    expect(output).toMatch(/^socket \d/m)
+    expect(output).not.toMatch(/^connect \d/m)
   })
 
-  it('leave JavaScript no global but its own', () => {
+  it('leave JavaScript no global but its own, and nothing in process to call', () => {
     const file = new URL('../../src/sandbox/bare-globals.ts', import.meta.url).href
     const script = `
       import { writeSync } from 'node:fs'
       const { process } = globalThis
+      const exit = process.reallyExit.bind(process)
       const { bareGlobals } = await import(${JSON.stringify(file)})
       bareGlobals()
       const names = ['process', 'require', 'fetch', 'WebSocket', 'XMLHttpRequest', 'WebAssembly', 'Buffer', 'setTimeout', 'navigator', 'global']
       const left = names.filter((name) => globalThis[name] !== undefined)
-      const ways = ['binding', 'dlopen', 'getBuiltinModule'].filter((name) => process[name] !== undefined)
-      writeSync(1, JSON.stringify({ left, ways, language: typeof Map }))
+      const named = ['_kill', '_debugProcess', 'reallyExit', 'execve', 'report', '_rawDebug', 'chdir', 'loadEnvFile', '_getActiveHandles', 'emit']
+      const held = Reflect.ownKeys(process).filter((name) => ['function', 'object'].includes(typeof process[name]) && name !== 'features')
+      const ways = [...named, 'binding', 'dlopen', 'getBuiltinModule', 'constructor'].filter((name) => process[name] !== undefined)
+      writeSync(1, JSON.stringify({ left, held: held.map(String), ways, parent: Object.getPrototypeOf(process), language: typeof Map }))
+      exit(0)
     `
     const printed = execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '-e', script], { env: {} })
-    expect(JSON.parse(String(printed))).toEqual({ left: [], ways: [], language: 'function' })
+    expect(JSON.parse(String(printed))).toEqual({ left: [], held: [], ways: [], parent: null, language: 'function' })
   })
 })
 
