@@ -20,11 +20,12 @@ describe('analyse', () => {
   let analysis = Buffer.alloc(0)
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'winnow-analyse-'))
-    writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 24, gsm8k: 6 }))
+    writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 12, gsm8k: 4 }))
     await select(
       {
-        ...{ pool: [join(home, 'pool.jsonl')], budget: '30%', out: join(home, 'out.jsonl'), run: join(home, 'run') },
+        ...{ pool: [join(home, 'pool.jsonl')], budget: '50%', out: join(home, 'out.jsonl'), run: join(home, 'run') },
         methodOptions: { checkpoints: 4, clusters: 4 },
+        threads: 1,
       },
       { ort },
     )
@@ -54,15 +55,15 @@ describe('analyse', () => {
       ['analysis', true],
     ])
     expect(readFileSync(result.file)).toEqual(analysis)
-    expect(result).toMatchObject({ method: 's2l', budget: '30%', rows: 30, selected: 9, permutations: 99 })
-    expect(result.topics).toMatchObject({ names: ['gsm8k', 'svamp'], pool: [6, 24] })
-    expect(result.topics!.picked.reduce((a, b) => a + b)).toBe(9)
+    expect(result).toMatchObject({ method: 's2l', budget: '50%', rows: 16, selected: 8, permutations: 99 })
+    expect(result.topics).toMatchObject({ names: ['gsm8k', 'svamp'], pool: [4, 12] })
+    expect(result.topics!.picked.reduce((a, b) => a + b)).toBe(8)
     const { list, top1, commonest } = result.clusters!
     expect(list).toHaveLength(4)
-    expect(list.reduce((sum, { rows }) => sum + rows, 0)).toBe(30)
-    expect(list.reduce((sum, { selected }) => sum + selected, 0)).toBe(9)
-    expect(top1.found).toBeCloseTo(list.reduce((sum, { rows, share }) => sum + rows * share, 0) / 30, 12)
-    expect(commonest).toBe(0.8)
+    expect(list.reduce((sum, { rows }) => sum + rows, 0)).toBe(16)
+    expect(list.reduce((sum, { selected }) => sum + selected, 0)).toBe(8)
+    expect(top1.found).toBeCloseTo(list.reduce((sum, { rows, share }) => sum + rows * share, 0) / 16, 12)
+    expect(commonest).toBe(0.75)
     const { gradients } = result
     expect(gradients).toMatchObject({ groupedBy: 'clusters', parameters: gradients!.dimensions })
     expect(gradients!.checkpoints.map(({ checkpoint }) => checkpoint)).toEqual([1, 4])
