@@ -26,4 +26,4 @@ it('gives the same picks and scores after kills in signals, between cells and in
       { stage: '', kind: '', count: 0, file: 'cells/.*npy' },
     ],
   })
-}, 120_000)
+}, 300_000)
