@@ -107,6 +107,19 @@ describe('select over the vectors of a pool', () => {
     ).rejects.toMatchObject({ fault: { code: 'no-checkpoints' } })
   }, 90_000)
 
+  it('takes the hidden states of a pretrained proxy unasked, once for every method', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 24, targets: 4 })
+    const run = runner(files.pool, home)
+    const proxy = tinyModel(join(home, 'model'))
+    const asked = { run: 'shared', embedding: 'proxy', budget: '8', proxy }
+    const spread = await run('k-center', asked)
+    expect(spread.picked).toHaveLength(8)
+    expect(spread.stages).toMatchObject({ embeddings: false })
+    const toward = await run('rds', { ...asked, target: [files.target] })
+    expect(toward.stages).toMatchObject({ embeddings: true })
+  }, 120_000)
+
   it('plans what it will do without a target', async () => {
     const home = directory()
     const pool = join(home, 'pool.jsonl')
