@@ -4,11 +4,10 @@ import { WinnowError } from '../errors.ts'
 import type { SelectionCost } from '../evaluation/comparison.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import type { Notice } from '../methods/method.ts'
-import { isNano } from '../models/nano.ts'
 import { type Context, notify, type StageTime } from '../pipeline/context.ts'
 import type { OnEvent } from '../pipeline/events.ts'
 import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
-import { embeddedCheckpoints } from '../pipeline/proxy-embedder.ts'
+import { askedCheckpoints } from '../pipeline/recording.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
@@ -92,14 +91,10 @@ export async function pickAll(
   return { picks, budgets, costs: costsOf(used), deterministic }
 }
 
-/** Checkpoints that the methods ask the proxy's training for, at most; its hidden states are read at one of 12 where not at the last. */
+/** Checkpoints that the methods ask the proxy's training for, at most. */
 function mostCheckpoints({ entries, proxy, budgets, embedding }: ResolvedCompareOptions): number {
-  const asked = entries.flatMap(({ method, options }) =>
-    needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).flatMap((need) => {
-      if ('checkpoints' in need) return [need.checkpoints]
-      const hidden = need.signal === 'embeddings' && (need.embedding ?? embedding) === 'proxy'
-      return hidden && !isNano(proxy) ? [] : hidden ? [embeddedCheckpoints(need.checkpoint)] : []
-    }),
+  const asked = entries.map(({ method, options }) =>
+    askedCheckpoints(needsOf({ method, methodOptions: options, budget: budgets[0], proxy }), { proxy, embedding }),
   )
   return Math.max(1, ...asked)
 }

@@ -65,7 +65,8 @@ function difficulty({ rows, signals, options }: Omit<SelectionInput<Options>, 'b
   const start = options.checkpoint === 'start' || (options.checkpoint === 'auto' && signals.trajectories === undefined)
   const signal = requireSignal(signals, start ? 'initial' : 'trajectories', rows)
   const given = columnOf(signal, start ? 0 : checkpointColumn(options.checkpoint, signal.columns))
-  const values = Float64Array.from(given, (nll, row) => Math.exp(nll - alone[row]))
+  // A ratio beyond float64 is a score like others above 1, and no missing one.
+  const values = Float64Array.from(given, (nll, row) => Math.min(Math.exp(nll - alone[row]), Number.MAX_VALUE))
   const score: RowScore<Float64Array> = {
     name: 'instruction-following difficulty',
     taken: 'highest',

@@ -36,8 +36,10 @@ export const middlePerplexity = defineMethod({
   ],
   score,
   select: (input) => {
-    const { perplexity, ranked, rank } = ranks(input)
-    return selectRanked(input, fromCentre(ranked), { columns: { perplexity, rank }, score: perplexity })
+    const { nll, ranked, rank } = ranks(input)
+    // Beyond 709 nats a perplexity is infinite, and the row has a score all the same.
+    const perplexity = Float64Array.from(nll, Math.exp)
+    return selectRanked(input, fromCentre(ranked), { columns: { perplexity, rank }, score: nll })
   },
 })
 
@@ -53,7 +55,7 @@ function ranks({ rows, signals, options }: Scored) {
   ranked.forEach((row, place) => {
     rank[row] = place
   })
-  return { perplexity: Float64Array.from(nll, Math.exp), ranked, rank }
+  return { nll, ranked, rank }
 }
 
 /** Rows from the centre of their order outwards: the first B of them are the centred window of B, for every B. O(M). */

@@ -5,8 +5,9 @@ import { describeOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
 import { canonicalJson } from '../runs/hash.ts'
 import { wholeNumber } from './model-options.ts'
-import { optionsAsConfig, type ResolvedOptions, resolveOptions, type SelectOptions } from './options.ts'
+import { needsOf, optionsAsConfig, type ResolvedOptions, resolveOptions, type SelectOptions } from './options.ts'
 import { poolName } from './pool-options.ts'
+import { askedCheckpoints } from './recording.ts'
 
 export interface AblateOptions extends Omit<SelectOptions, 'out' | 'drawSeed' | 'recording'> {
   /** Values by option, in the order of the table: `{ checkpoints: ['3', '6'], seed: ['1', '2'] }`. */
@@ -102,11 +103,7 @@ function identity(options: ResolvedOptions): string {
 }
 
 /** Checkpoints that the method reads of a recorded run; 0 where it reads none. */
-function checkpointsOf({ method, methodOptions, budget, signals }: ResolvedOptions): number {
-  if (signals.trajectories !== undefined) return 0
-  const needs = method.needs(methodOptions, budget.unit === 'tokens' ? 'tokens' : 'rows')
-  return needs.reduce((most, need) => (need.signal === 'trajectories' ? Math.max(most, need.checkpoints) : most), 0)
-}
+const checkpointsOf = (options: ResolvedOptions): number => askedCheckpoints(needsOf(options), options)
 
 /** The base with one option in another way. */
 function varied(base: SelectOptions, option: string, value: string): SelectOptions {

@@ -5,9 +5,10 @@ import type { TensorMap } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
 import type { WeightFiles } from '../hub/model-files.ts'
 import { openSafetensors } from '../hub/weights.ts'
-import { checkpointColumn } from '../methods/checkpoint.ts'
+import { type Checkpoint, checkpointColumn } from '../methods/checkpoint.ts'
 import type { SignalNeed } from '../methods/method.ts'
 import { encodeFloats } from '../models/float-formats.ts'
+import { isNano } from '../models/nano.ts'
 import { encodeSafetensorsHeader } from '../models/safetensors.ts'
 import type { AtomicFile } from '../runs/files.ts'
 import type { FileRecord } from '../runs/hash.ts'
@@ -15,6 +16,7 @@ import type { OutputRecord } from '../runs/journal.ts'
 import type { StageWork } from '../runs/stage.ts'
 import { readNpy } from '../signals/npy.ts'
 import type { TrainingState } from '../training/state.ts'
+import { embeddedCheckpoints, type ProxyUse, readsHidden } from './recording.ts'
 
 /** Files of one checkpoint. The stage's key is in their names: runs with other recipes or seeds lie beside each other. */
 export function checkpointFiles(key: string, step: number) {
@@ -146,15 +148,44 @@ export async function allTensors(file: WeightFiles): Promise<TensorMap> {
 /**
  * Refuses, before anything is trained, a checkpoint whose weights will not be there.
  *
- * @throws {WinnowError} `checkpoint-not-kept`, `no-such-checkpoint`.
+ * @throws {WinnowError} `checkpoint-not-kept`, `no-such-checkpoint`, `no-checkpoints`.
  */
-export function checkKept(needs: readonly SignalNeed[], { pretrained }: { pretrained: boolean }): void {
+export function checkKept(needs: readonly SignalNeed[], use: ProxyUse): void {
+  const pretrained = !isNano(use.proxy)
   for (const need of needs) {
+    if (readsHidden(need, use)) checkHidden(use.proxy, need.checkpoint)
     if (need.signal !== 'unconditional' || need.checkpoint === 'start') continue
     const column = checkpointColumn(need.checkpoint, need.checkpoints)
     if (pretrained && column !== need.checkpoints - 1) throw notKept(need.checkpoint)
   }
 }
+
+function checkHidden(proxy: string, checkpoint: Checkpoint = 'late'): void {
+  if (checkpoint === 'late' || checkpoint === 'auto') return
+  if (!isNano(proxy)) throw noCheckpoints(proxy, checkpoint)
+  const recorded = embeddedCheckpoints(checkpoint)
+  if (checkpoint === 'start' || (typeof checkpoint === 'number' && checkpoint > recorded))
+    throw noHiddenStates(checkpoint, recorded)
+}
+
+export const noCheckpoints = (proxy: string, checkpoint: Checkpoint): WinnowError =>
+  new WinnowError('usage', {
+    code: 'no-checkpoints',
+    message: 'a pretrained proxy embeds as it is and has no earlier checkpoints',
+    path: '--checkpoint',
+    found: `${checkpoint}, with --proxy ${proxy}`,
+    expected: 'late',
+    hint: 'Leave out --checkpoint, or use --proxy nano, whose checkpoints are all kept.',
+  })
+
+export const noHiddenStates = (checkpoint: Checkpoint, recorded: number): WinnowError =>
+  new WinnowError('usage', {
+    code: 'no-such-checkpoint',
+    message: 'the proxy has no hidden states at this checkpoint',
+    path: '--checkpoint',
+    found: String(checkpoint),
+    expected: `1 to ${recorded}, early or late`,
+  })
 
 export const notKept = (checkpoint: string | number): WinnowError =>
   new WinnowError('usage', {

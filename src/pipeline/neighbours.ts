@@ -21,7 +21,10 @@ interface Ordering {
   hashes: Record<string, string>
   /** Rows that the budget asks for. */
   budgetRows: number
-  /** Tokens of each row, for a budget in tokens: the order goes on until the rows taken have as many. */
+  /**
+   * Tokens of each row, for a budget in tokens: the order goes on until the rows taken have as many. Where the last of them does not fit, a later
+   * row beyond the order might: it is not looked for, since longer lists take another pass over the pool.
+   */
   tokens?: { perRow: ArrayLike<number>; budget: number }
 }
 

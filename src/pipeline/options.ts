@@ -61,7 +61,7 @@ export interface ResolvedOptions extends ResolvedPoolOptions, ResolvedModelOptio
  * Fills in defaults and checks what can be checked without touching a file.
  *
  * @throws {WinnowError} `bad-budget`, `unknown-method`, `bad-option`, `nano-recipe`, `no-pool`, `unknown-signal`, `unneeded-signal`,
- * `two-loss-sources`, `half-imported`, `checkpoint-not-kept`, `no-such-checkpoint`, `no-target`.
+ * `two-loss-sources`, `half-imported`, `checkpoint-not-kept`, `no-such-checkpoint`, `no-checkpoints`, `no-target`.
  */
 export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const { stem, extension } = poolName(options.pool[0] ?? '')
@@ -78,7 +78,7 @@ export function resolveOptions(options: SelectOptions): ResolvedOptions {
   const needs = needsOf({ method, methodOptions, budget, proxy: model.proxy })
   checkImports(signals, method.name, needs)
   checkProxy(signals, model.proxy)
-  if (Object.keys(signals).length === 0) checkKept(needs, { pretrained: !isNano(model.proxy) })
+  if (Object.keys(signals).length === 0) checkKept(needs, { proxy: model.proxy, embedding: options.embedding })
   const target = resolveTargetOptions(options, method.name, needs)
   return {
     ...pool,

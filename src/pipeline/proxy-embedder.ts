@@ -1,19 +1,18 @@
 /** The proxy's hidden states as the embedding of a run: of a pretrained model as it is, or of nano after it was trained on the pool. */
 
 import { type HiddenStates, openHiddenStates } from '../embedding/hidden-states.ts'
-import { WinnowError } from '../errors.ts'
 import { type Checkpoint, checkpointColumn } from '../methods/checkpoint.ts'
 import type { LanguageModel } from '../models/model.ts'
 import type { Json } from '../runs/hash.ts'
 import type { TokenRows } from '../training/rows.ts'
-import { readTensors } from './checkpoints.ts'
+import { noCheckpoints, noHiddenStates, readTensors } from './checkpoints.ts'
 import type { Context } from './context.ts'
 import type { OpenedEmbedder } from './embedder.ts'
 import type { ResolvedOptions } from './options.ts'
 import { recordEncoder, type Tokens } from './pool.ts'
 import type { Pretrained } from './pretrained.ts'
 import { proxyFor } from './proxy.ts'
-import { recordedCheckpoints } from './recording.ts'
+import { embeddedCheckpoints, narrowed, recordedCheckpoints } from './recording.ts'
 import { recordPool } from './trajectories.ts'
 
 /** Rows of a shard: a minute or two of a small model on two cores. */
@@ -28,9 +27,11 @@ export async function openProxyEmbedder(
   context: Context<ResolvedOptions>,
   tokens: Tokens,
   pretrained: Pretrained | undefined,
-  checkpoint: Checkpoint = 'late',
+  asked: Checkpoint = 'late',
 ): Promise<OpenedEmbedder> {
   const { options, device, run } = context
+  // One name for the last: vectors are computed once, whichever way a method asks for it.
+  const checkpoint = asked === 'auto' ? 'late' : asked
   const { tokenizer } = tokens
   if (pretrained && checkpoint !== 'late') throw noCheckpoints(options.proxy, checkpoint)
   const { model, identity } = pretrained
@@ -64,39 +65,15 @@ export async function openProxyEmbedder(
   }
 }
 
-/** Checkpoints that are recorded where another than the last is asked for: as many as s2l records, so that a run has them once. */
-const CHECKPOINTS = 12
-
-/** Checkpoints that must be recorded for nano's hidden states at this one. */
-export const embeddedCheckpoints = (checkpoint: Checkpoint = 'late'): number =>
-  checkpoint === 'late' || checkpoint === 'auto' ? 1 : CHECKPOINTS
-
-const noCheckpoints = (proxy: string, checkpoint: Checkpoint): WinnowError =>
-  new WinnowError('usage', {
-    code: 'no-checkpoints',
-    message: 'a pretrained proxy embeds as it is and has no earlier checkpoints',
-    path: '--checkpoint',
-    found: `${checkpoint}, with --proxy ${proxy}`,
-    expected: 'late',
-    hint: 'Leave out --checkpoint, or use --proxy nano, whose checkpoints are all kept.',
-  })
-
 /** nano as it stands at a checkpoint of its training on the pool. */
 async function trainedNano(context: Context<ResolvedOptions>, tokens: Tokens, checkpoint: Checkpoint) {
   const { store, tokenizer } = tokens
-  const { hash, models } = await recordPool(
-    context,
-    tokens,
-    recordedCheckpoints(embeddedCheckpoints(checkpoint), context.options.recording),
-  )
-  if (typeof checkpoint === 'number' && checkpoint > models.length)
-    throw new WinnowError('usage', {
-      code: 'no-such-checkpoint',
-      message: 'the proxy has no checkpoint of this number',
-      path: '--checkpoint',
-      found: String(checkpoint),
-      expected: `1 to ${models.length}, early or late`,
-    })
+  const { recording } = context.options
+  const wanted = embeddedCheckpoints(checkpoint)
+  const recorded = await recordPool(context, tokens, recordedCheckpoints(wanted, recording))
+  // A longer recording has the same last checkpoint, and others that do not count.
+  const { hash, models } = wanted === 1 ? recorded : narrowed(recorded, wanted, recording)
+  if (typeof checkpoint === 'number' && checkpoint > models.length) throw noHiddenStates(checkpoint, models.length)
   const file = models[checkpointColumn(checkpoint, models.length)]
   const { model } = proxyFor({ rows: store, vocabularySize: tokenizer.vocabularySize, options: context.options })
   return { model: model as LanguageModel, identity: { hash, file } }

@@ -40,7 +40,8 @@ export async function findLikenesses(
   const cells = await cutCells(context, among, asked === 'auto' ? Math.ceil(rows.length / CELL_ROWS) : asked)
   const result = await perform<Json>(context, {
     name: 'redundancy',
-    version: 1,
+    // 2: equal vectors have a cosine of exactly 1.
+    version: 2,
     inputs: { embeddings: hash, cells: cells.hash },
     options: { keep },
     async execute(work, progress) {

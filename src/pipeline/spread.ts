@@ -18,24 +18,26 @@ interface Spreading extends Among {
   budget: ResolvedBudget
   /** Tokens of each row. */
   tokens: ArrayLike<number>
+  /** Default WHOLE_ORDER. */
+  wholeRows?: number
 }
 
 /**
  * The `spread` signal [N] (place in the order, -1 beyond the budget and for rows that do not count) and `spread_distance` [N]. Of a large pool
- * only as far as the budget reaches, so that a smaller one is served by the signal of a larger one. Memory: 6 d bytes a row.
+ * only as far as the budget reaches, one in tokens until no row that is left would fit. Memory: 6 d bytes a row.
  */
 export async function spreadPicks(
   context: Context<ResolvedOptions>,
-  { budget, tokens, ...among }: Spreading,
+  { budget, tokens, wholeRows = WHOLE_ORDER, ...among }: Spreading,
 ): Promise<{ signals: Record<'spread' | 'spread_distance', Signal>; hash: string }> {
   const { run, signal: stop } = context
   const { files, rows, hash } = among
-  const whole = rows.length <= WHOLE_ORDER
+  const whole = rows.length <= wholeRows
   const until: Json = whole
     ? null
     : budget.unit === 'rows'
       ? { rows: budget.rows }
-      : { tokens: budget.tokens, perRow: hashJson(Array.from(tokens)) }
+      : { tokens: budget.tokens, perRow: hashJson(Array.from(tokens)), filled: true }
   const result = await perform<Json>(context, {
     name: 'spread',
     version: 1,
@@ -44,15 +46,11 @@ export async function spreadPicks(
     async execute(work, progress) {
       const vectors = await gatherVectors(files, rows, { normalise: false, signal: stop })
       const picks = whole || budget.unit === 'tokens' ? rows.length : Math.min(rows.length, budget.rows)
-      let total = 0
-      const share = (picked: number) =>
-        whole || budget.unit === 'rows' ? picked / picks : Math.min(1, total / budget.tokens)
+      const filling = !whole && budget.unit === 'tokens' ? fillingOf(rows, tokens, budget.tokens) : undefined
+      const share = (picked: number) => (filling ? filling.share() : picked / picks)
       const found = await centerOrder(vectors, {
         picks,
-        enough: (at) => {
-          total += tokens[rows[at]]
-          return !whole && budget.unit === 'tokens' && total >= budget.tokens
-        },
+        enough: filling?.add,
         signal: stop,
         onProgress: (picked) => progress({ fraction: share(picked), done: picked, unit: 'rows' }),
       })
@@ -79,5 +77,24 @@ export async function spreadPicks(
   return {
     signals: { spread: signal('spread', order), spread_distance: signal('spread_distance', distance) },
     hash: result.hash,
+  }
+}
+
+/** A budget in tokens as `takeInOrder` fills it: rows are picked in order, those that no longer fit are passed over. O(n log n). */
+function fillingOf(rows: Uint32Array, tokens: ArrayLike<number>, budget: number) {
+  const rising = Uint32Array.from(rows.keys()).sort((a, b) => tokens[rows[a]] - tokens[rows[b]])
+  const seen = new Uint8Array(rows.length)
+  let left = budget
+  let shortest = 0
+  return {
+    share: () => 1 - left / budget,
+    /** Whether none of the rows that have not been picked would fit. */
+    add(at: number): boolean {
+      const count = tokens[rows[at]]
+      if (count <= left) left -= count
+      seen[at] = 1
+      while (shortest < rising.length && seen[rising[shortest]] !== 0) shortest++
+      return shortest === rising.length || tokens[rows[rising[shortest]]] > left
+    },
   }
 }

@@ -6,8 +6,9 @@ import { openTeam } from '../webassembly/team.ts'
 import { WebAssembly } from '../webassembly/webassembly.ts'
 import { earlierLayoutOf, earlierModule, viewsOfEarlier } from './earlier-kernel.ts'
 import { attach, type Command, type SharedEarlier } from './earlier-shard.ts'
-import { FIXED_ONE, packFixed } from './fixed-point.ts'
+import { FIXED_ONE, fixedPlace, packFixed, pairsOf } from './fixed-point.ts'
 import { TILE } from './graph-kernel.ts'
+import { PANEL_COLUMNS } from './tiles.ts'
 import { checkFinite, checkShape } from './validation.ts'
 import type { Vectors } from './vectors.ts'
 
@@ -19,7 +20,7 @@ export interface EarlierSearch extends AsyncDisposable {
 export interface Earlier {
   /** [n]: the earlier row with the greatest cosine, the first among equals; NO_ROW for row 0. */
   nearest: Uint32Array
-  /** [n]: that cosine; NaN for row 0. */
+  /** [n]: that cosine, exactly 1 of equal vectors and never more; NaN for row 0. */
   similarity: Float64Array
 }
 
@@ -60,10 +61,43 @@ export async function openEarlier({ rows, dimensions, parallel }: EarlierOptions
       packFixed(group, views.panels)
       await team.run({ rows: n }, Math.ceil(n / TILE), n * n * d < WORTH_MESSAGE)
       const nearest = views.nearest.slice(0, n)
-      const similarity = Float64Array.from(views.similarity.subarray(0, n), (product) => product / FIXED_ONE)
+      const similarity = Float64Array.from(views.similarity.subarray(0, n), (product) =>
+        Math.min(1, product / FIXED_ONE),
+      )
       similarity[0] = Number.NaN
+      // Rounding leaves a vector a little longer or shorter than 1, and with it its product with itself.
+      equalEarlier(views.panels, n, d).forEach((first, row) => {
+        nearest[row] = first
+        similarity[row] = 1
+      })
       return { nearest, similarity }
     },
     [Symbol.asyncDispose]: () => team[Symbol.asyncDispose](),
   }
+}
+
+/** The first earlier row with the same packed vector, of rows that have one; zero vectors have no direction and are left out. O(n d). */
+function equalEarlier(panels: Int32Array, n: number, d: number): Map<number, number> {
+  const lanes = pairsOf(d)
+  const equal = (a: number, b: number) => {
+    let [x, y] = [fixedPlace(a, d), fixedPlace(b, d)]
+    for (let j = 0; j < lanes; j++, x += PANEL_COLUMNS, y += PANEL_COLUMNS) if (panels[x] !== panels[y]) return false
+    return true
+  }
+  const firsts = new Map<number, number[]>()
+  const found = new Map<number, number>()
+  for (let row = 0; row < n; row++) {
+    let [hash, any] = [0, 0]
+    for (let j = 0, at = fixedPlace(row, d); j < lanes; j++, at += PANEL_COLUMNS) {
+      hash = Math.imul(hash ^ panels[at], 0x01000193)
+      any |= panels[at]
+    }
+    if (any === 0) continue
+    const alike = firsts.get(hash)
+    const first = alike?.find((other) => equal(other, row))
+    if (first !== undefined) found.set(row, first)
+    else if (alike) alike.push(row)
+    else firsts.set(hash, [row])
+  }
+  return found
 }

@@ -39,13 +39,18 @@ export function referenceDistinct(rows: Vectors, threshold: number, limit = Infi
   return { kept: Uint32Array.from(kept), absorbed }
 }
 
-/** Cosines [n, n] of vectors whose components were rounded to multiples of 2^-14 at unit length; 0 with a zero vector. O(n^2 d). */
-export function referenceCosines({ data, n, d }: Vectors): Float64Array {
-  const rounded = Float64Array.from({ length: n * d }, (_, at) => {
+/** Components [n, d] at unit length, rounded to multiples of 2^-14, as those multiples; 0 of a zero vector. */
+const roundedComponents = ({ data, n, d }: Vectors): Float64Array =>
+  Float64Array.from({ length: n * d }, (_, at) => {
     const row = data.subarray(at - (at % d), at - (at % d) + d)
     const length = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0))
     return length === 0 ? 0 : Math.round((2 ** 14 / length) * data[at])
   })
+
+/** Cosines [n, n] of vectors whose components were rounded to multiples of 2^-14 at unit length; 0 with a zero vector. O(n^2 d). */
+export function referenceCosines(vectors: Vectors): Float64Array {
+  const { n, d } = vectors
+  const rounded = roundedComponents(vectors)
   return Float64Array.from({ length: n * n }, (_, at) => {
     const [i, j] = [Math.floor(at / n), at % n]
     let sum = 0
@@ -67,14 +72,23 @@ export function referenceGraph(vectors: Vectors, k: number): { rows: number[][];
   return { rows: lists, similarity: lists.map((list, i) => list.map((j) => cosines[i * n + j])) }
 }
 
-/** For each row the first of the earlier rows with the greatest cosine, and that cosine. */
+/**
+ * For each row the first of the earlier rows with the greatest cosine, and that cosine, at most 1: of equal vectors, none of them zero, exactly 1.
+ */
 export function referenceEarlier(vectors: Vectors): { nearest: number[]; similarity: number[] } {
-  const { n } = vectors
+  const { n, d } = vectors
   const cosines = referenceCosines(vectors)
-  const nearest = Array.from({ length: n }, (_, i) => {
-    let best = NO_ROW
-    for (let j = 0; j < i; j++) if (best === NO_ROW || cosines[i * n + j] > cosines[i * n + best]) best = j
-    return best
+  const rounded = roundedComponents(vectors)
+  const isEqual = (i: number, j: number) =>
+    cosines[i * n + i] > 0 &&
+    Array.from({ length: d }, (_, c) => c).every((c) => rounded[i * d + c] === rounded[j * d + c])
+  const found = Array.from({ length: n }, (_, i) => {
+    let [best, cosine] = [NO_ROW, Number.NaN]
+    for (let j = 0; j < i; j++) {
+      if (isEqual(i, j)) return [j, 1]
+      if (best === NO_ROW || cosines[i * n + j] > cosine) [best, cosine] = [j, cosines[i * n + j]]
+    }
+    return [best, Math.min(1, cosine)]
   })
-  return { nearest, similarity: nearest.map((j, i) => (j === NO_ROW ? Number.NaN : cosines[i * n + j])) }
+  return { nearest: found.map(([best]) => best), similarity: found.map(([, cosine]) => cosine) }
 }

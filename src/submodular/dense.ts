@@ -64,15 +64,13 @@ export async function denseOrder(vectors: Vectors, options: DenseOptions = {}): 
     }
   }
   const { gain, take } = await openKernel(problem, 0)
-  const order = lazyGreedy({
+  const order = await lazyGreedy({
     gains: Float64Array.from({ length: n }, (_, row) => gain(row)),
     picks,
     gain,
     take,
-    onProgress: (picked) => {
-      signal?.throwIfAborted()
-      onProgress?.(MATRIX + (1 - MATRIX) * (picked / picks))
-    },
+    signal,
+    onProgress: (picked) => onProgress?.(MATRIX + (1 - MATRIX) * (picked / picks)),
   })
   return inCosines(order)
 }

@@ -51,6 +51,7 @@ export async function facilityOrder(vectors: Vectors, options: FacilityOptions =
   const most = Math.min(vectors.n, picks ?? vectors.n)
   return sparseOrder(graph, {
     picks,
+    signal: shared.signal,
     onProgress: (picked) => onProgress?.(GRAPH + (1 - GRAPH) * (picked / most)),
   })
 }

@@ -16,18 +16,22 @@ export interface LazyOptions {
   gain(row: number): number
   /** Puts the row into S. */
   take(row: number): void
-  /** After every 1024 picks. */
+  signal?: AbortSignal
   onProgress?: (picked: number) => void
 }
 
-const TOLD = 1024
+/** Between two of these the event loop turns, progress is told and an abort heard. Milliseconds. */
+const TURN = 100
 
 /**
  * Lazy greedy (Minoux, 1978): rows lie in a heap by the last gain known of them, an upper bound of the present one, for gains only shrink. The
  * top one is evaluated again and picked if it is still first. So every pick is that of plain greedy, the lowest row id among equal gains: at
  * least 1 - 1/e of the best value of any set of that size (Nemhauser, Wolsey & Fisher, 1978). A smaller number of picks gives a prefix.
+ *
+ * Errors: `signal.reason` when aborted.
  */
-export function lazyGreedy({ gains, picks, gain, take, onProgress }: LazyOptions): Order {
+export async function lazyGreedy({ gains, picks, gain, take, signal, onProgress }: LazyOptions): Promise<Order> {
+  signal?.throwIfAborted()
   const n = gains.length
   const bound = gains.slice()
   /** Picks when the bound was computed. */
@@ -50,21 +54,26 @@ export function lazyGreedy({ gains, picks, gain, take, onProgress }: LazyOptions
   }
   for (let i = (n >> 1) - 1; i >= 0; i--) sink(i)
   const order: Order = { rows: new Uint32Array(picks), gains: new Float64Array(picks) }
+  let turned = performance.now()
   for (let picked = 0; picked < picks; ) {
     const row = heap[0]
     if (fresh[row] !== picked) {
       bound[row] = gain(row)
       fresh[row] = picked
       sink(0)
-      continue
+    } else {
+      order.rows[picked] = row
+      order.gains[picked] = bound[row]
+      take(row)
+      picked++
+      heap[0] = heap[--size]
+      if (size > 0) sink(0)
     }
-    order.rows[picked] = row
-    order.gains[picked] = bound[row]
-    take(row)
-    picked++
-    heap[0] = heap[--size]
-    if (size > 0) sink(0)
-    if (picked % TOLD === 0) onProgress?.(picked)
+    if (performance.now() - turned < TURN) continue
+    await new Promise((resolve) => setTimeout(resolve))
+    signal?.throwIfAborted()
+    onProgress?.(picked)
+    turned = performance.now()
   }
   return order
 }

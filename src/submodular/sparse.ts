@@ -8,6 +8,7 @@ import { lazyGreedy, type Order } from './lazy-greedy.ts'
 export interface SparseOptions {
   /** Default: all rows. */
   picks?: number
+  signal?: AbortSignal
   onProgress?: (picked: number) => void
 }
 
@@ -15,8 +16,13 @@ export interface SparseOptions {
  * The greedy order for f(S) = sum_i max_{j in S} s(i, j), where s(i, j) is the cosine if j is i itself or among its k nearest, else 0. Gains in
  * cosines: exact sums, rounded once. Deterministic. Memory: 8 n (k + 1) bytes beside the graph. O(n k) and O(in-degree + log n) for each of the
  * gains evaluated.
+ *
+ * Errors: `signal.reason` when aborted.
  */
-export function sparseOrder(graph: NeighbourGraph, { picks = graph.n, onProgress }: SparseOptions = {}): Order {
+export async function sparseOrder(
+  graph: NeighbourGraph,
+  { picks = graph.n, signal, onProgress }: SparseOptions = {},
+): Promise<Order> {
   const { n, k, rows, similarity, self } = graph
   // By column: which rows it covers, and how well.
   const starts = new Uint32Array(n + 1)
@@ -46,7 +52,7 @@ export function sparseOrder(graph: NeighbourGraph, { picks = graph.n, onProgress
     }
     return sum
   }
-  const order = lazyGreedy({
+  const order = await lazyGreedy({
     gains: Float64Array.from({ length: n }, (_, column) => gain(column)),
     picks: Math.min(picks, n),
     gain,
@@ -54,6 +60,7 @@ export function sparseOrder(graph: NeighbourGraph, { picks = graph.n, onProgress
       for (let at = starts[column]; at < starts[column + 1]; at++)
         if (value[at] > best[covered[at]]) best[covered[at]] = value[at]
     },
+    signal,
     onProgress,
   })
   return inCosines(order)

@@ -140,11 +140,13 @@ describe('middle-perplexity', () => {
   })
 
   test('tells perplexities and ranks, whatever their size', () => {
-    const { columns } = select(
+    const { columns, notices } = select(
       middlePerplexity,
       { trajectories: matrix('trajectories', [1000, 0, Number.NaN, 2]) },
       byRows(1),
     )
+    // An infinite perplexity is one.
+    expect(notices.map(({ code, rows }) => [code, rows])).toEqual([['unscored', 1]])
     expect([...(columns.rank as Int32Array)]).toEqual([2, 0, -1, 1])
     expect([...(columns.perplexity as Float64Array)]).toEqual([Number.POSITIVE_INFINITY, 1, Number.NaN, Math.exp(2)])
   })
@@ -196,6 +198,19 @@ describe('ifd', () => {
     ])
     expect(groups[0].rows).toBe(3)
     expect(picked(ifd, { unconditional, trajectories }, byRows(6))).toEqual([0, 3, 5])
+  })
+
+  test('bars a prompt that makes its response unheard of, though the ratio is beyond all numbers', () => {
+    const signals = {
+      unconditional: matrix('unconditional', [1, 1]),
+      trajectories: matrix('trajectories', [2000, 0.5]),
+    }
+    const { selected, notices } = select(ifd, signals, byRows(2))
+    expect([...selected]).toEqual([1])
+    expect(notices.map(({ code, rows }) => [code, rows])).toEqual([
+      ['unhelpful-prompt', 1],
+      ['under-filled', 1],
+    ])
   })
 
   test('takes a pretrained proxy as it is and nano at its last checkpoint, unless told', () => {

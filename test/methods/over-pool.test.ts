@@ -107,6 +107,12 @@ describe('semdedup', () => {
     )
   })
 
+  test('with eps 0 takes all, and with any above never an equal vector', () => {
+    const equal = { ...signals, redundancy: signal('redundancy', Float64Array.of(1, none, 0.5, none, 1, 0.5, none)) }
+    expect([...select(semdedup, equal, byRows(6), { eps: '0' }).selected]).toEqual([0, 1, 2, 3, 4, 5])
+    expect([...select(semdedup, equal, byRows(6), { eps: '1e-9' }).selected]).toEqual([1, 2, 3, 5])
+  })
+
   test.each([
     [{ eps: '-1' }, '--eps'],
     [{ cells: '0' }, '--cells'],

@@ -105,6 +105,29 @@ describe('ablate', () => {
 
 describe('the variations of an ablation', () => {
   const base = { pool: ['data/pool.jsonl.gz'], budget: '10%' }
+  const recorded = (options: Omit<AblateOptions, 'pool' | 'budget'>) =>
+    resolveAblation({ ...base, ...options }).variations.map((variation) => variation.options.recording?.checkpoints)
+
+  it('share one training of the proxy, whatever is read of it', () => {
+    const vary = { checkpoints: ['3', '6'], method: ['s2l'] }
+    const methodOptions = { checkpoints: 4 }
+    expect(recorded({ method: 'confidence-curriculum', methodOptions, vary })).toEqual([6, 6, 6, 6, 6])
+    expect(recorded({ method: 'least-confidence', methodOptions, vary: { checkpoint: ['start'] } })).toEqual([
+      4,
+      4,
+      undefined,
+    ])
+    const hidden = { method: 'facility-location', embedding: 'proxy', vary: { checkpoint: ['early'] } }
+    expect(recorded(hidden)).toEqual([12, 12, 12])
+    expect(recorded({ ...hidden, vary: { neighbours: ['8'] } })).toEqual([1, 1, 1])
+    expect(recorded({ ...hidden, proxy: './model', vary: { neighbours: ['8'] } })).toEqual(Array(3))
+    // A pretrained proxy scores IFD as it is.
+    expect(recorded({ method: 'ifd', proxy: './model', vary: { checkpoint: ['late'] } })).toEqual([
+      undefined,
+      undefined,
+      12,
+    ])
+  })
 
   it('are checked before anything is read, and get places of their own', () => {
     const { run, variations } = resolveAblation({

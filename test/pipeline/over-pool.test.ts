@@ -2,6 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
+import type { ResolvedBudget } from '../../src/methods/budget.ts'
+import { takeInOrder } from '../../src/methods/ordered.ts'
 import { cellRows } from '../../src/pipeline/cells.ts'
 import { type Context, openContext } from '../../src/pipeline/context.ts'
 import { coverPool } from '../../src/pipeline/coverage.ts'
@@ -15,8 +17,10 @@ import {
 import { planSelect } from '../../src/pipeline/plan.ts'
 import { findLikenesses } from '../../src/pipeline/redundancy.ts'
 import { select } from '../../src/pipeline/select.ts'
+import { spreadPicks } from '../../src/pipeline/spread.ts'
 import { openVectors } from '../../src/pipeline/vector-files.ts'
 import { writeNpy } from '../../src/signals/npy.ts'
+import { signal } from '../../src/signals/signal.ts'
 import { referenceCosines } from '../../src/similarity/reference.ts'
 import { facilityLocation } from '../../src/submodular/reference.ts'
 import { clustered } from '../similarity/vectors.ts'
@@ -106,6 +110,19 @@ describe('select over the vectors of a pool', () => {
       run('semdedup', { embedding: 'proxy', budget: '12', proxy, methodOptions: { checkpoint: 'early' } }),
     ).rejects.toMatchObject({ fault: { code: 'no-checkpoints' } })
   }, 90_000)
+
+  it('takes the hidden states of a pretrained proxy unasked, once for every method', async () => {
+    const home = directory()
+    const files = writeTargetFiles(home, { rows: 24, targets: 4 })
+    const run = runner(files.pool, home)
+    const proxy = tinyModel(join(home, 'model'))
+    const asked = { run: 'shared', embedding: 'proxy', budget: '8', proxy }
+    const spread = await run('k-center', asked)
+    expect(spread.picked).toHaveLength(8)
+    expect(spread.stages).toMatchObject({ embeddings: false })
+    const toward = await run('rds', { ...asked, target: [files.target] })
+    expect(toward.stages).toMatchObject({ embeddings: true })
+  }, 120_000)
 
   it('plans what it will do without a target', async () => {
     const home = directory()
@@ -207,6 +224,30 @@ it('finds for each row the nearest one that is farther from the centroid, or nea
         expect(cosines[row * 90 + nearTo]).toBeCloseTo(most, 4)
       }
     }
+  }
+}, 30_000)
+
+it('orders a large pool until no row that is left fits the tokens, and no further', async () => {
+  const { open, among: rows } = await among(60, 5)
+  // Long rows and short ones: the first that does not fit leaves room for others.
+  const tokens = Uint32Array.from({ length: 60 }, (_, row) => (row % 3 === 0 ? 40 : 7 + (row % 5)))
+  const signals = { tokens: signal('tokens', tokens) }
+  const context = await open()
+  await using _run = context.run
+  const order = async (budget: ResolvedBudget, wholeRows?: number) => {
+    const { spread } = (await spreadPicks(context, { ...rows, budget, tokens, wholeRows })).signals
+    const ordered = Uint32Array.from(tokens.keys()).filter((row) => spread.data[row] >= 0)
+    return ordered.sort((a, b) => spread.data[a] - spread.data[b])
+  }
+  const whole = await order({ unit: 'tokens', tokens: 1 })
+  expect(whole).toHaveLength(60)
+  for (const count of [39, 100, 155, 333]) {
+    const budget: ResolvedBudget = { unit: 'tokens', tokens: count }
+    const reached = await order(budget, 10)
+    expect(reached).toEqual(whole.slice(0, reached.length))
+    const take = (ordered: Uint32Array) => takeInOrder(ordered, { rows: 60, budget, signals })
+    expect(take(reached)).toEqual(take(whole))
+    expect(reached.length).toBeLessThan(60)
   }
 }, 30_000)
 

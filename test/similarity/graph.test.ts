@@ -100,6 +100,23 @@ describe('the nearest earlier row', () => {
     )
   })
 
+  it('has a cosine of exactly 1 of equal vectors, to the first of them, and never more', async () => {
+    const { data, n, d } = clustered(40, 21, { spread: 0.001 })
+    const twice = { data: Float32Array.of(...data, ...data, ...data), n: 3 * n, d }
+    // What is rounded: each vector's product with itself.
+    const self = referenceCosines(twice).filter((_, at) => at % (3 * n + 1) === 0)
+    expect(Math.max(...self)).toBeGreaterThan(1)
+    expect(Math.min(...self)).toBeLessThan(1)
+    await using search = await openEarlier({ rows: 3 * n, dimensions: d })
+    const { nearest, similarity } = await search.of(twice)
+    const copies = Array.from({ length: 2 * n }, (_, i) => i)
+    expect(copies.map((i) => similarity[n + i])).toEqual(copies.map(() => 1))
+    for (const i of copies) expect(nearest[n + i]).toBeLessThanOrEqual(i % n)
+    expect(Math.max(...similarity.slice(1))).toBe(1)
+    const zero = await search.of({ data: new Float32Array(2 * d), n: 2, d })
+    expect([...zero.similarity]).toEqual([Number.NaN, 0])
+  })
+
   it('has the same bits on 1, 2 and 3 threads', async () => {
     const vectors = clustered(3000, 40)
     const found = []

@@ -1,10 +1,11 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { neighbourGraph } from '../../src/similarity/graph.ts'
 import { referenceCosines, referenceGraph } from '../../src/similarity/reference.ts'
 import { denseOrder } from '../../src/submodular/dense.ts'
 import { facilityOrder, mergeOrders } from '../../src/submodular/facility-location.ts'
 import { centerOrder } from '../../src/submodular/k-center.ts'
+import { lazyGreedy } from '../../src/submodular/lazy-greedy.ts'
 import { facilityLocation, farthestFirst, greedy } from '../../src/submodular/reference.ts'
 import { sparseOrder } from '../../src/submodular/sparse.ts'
 import { gatheredThreads } from '../parallel/gathered.ts'
@@ -36,7 +37,7 @@ describe('a graph of few neighbours', () => {
           for (const j of [i, ...list]) sparse[i * n + j] = cosines[i * n + j]
         })
         const expected = greedy(sparse, n, n)
-        const { rows, gains } = sparseOrder(await neighbourGraph(vectors, { k }))
+        const { rows, gains } = await sparseOrder(await neighbourGraph(vectors, { k }))
         expect([...rows]).toEqual([...expected.rows])
         expect([...gains]).toEqual([...expected.gains])
       }),
@@ -59,6 +60,57 @@ it('has the same bits on 1, 2 and 3 threads', async () => {
   const alone = await denseOrder(vectors, { picks: 500 })
   for (const threads of [2, 3])
     expect(await denseOrder(vectors, { picks: 500, parallel: gatheredThreads(threads) })).toEqual(alone)
+})
+
+describe('an abort in the middle', () => {
+  afterEach(() => void vi.restoreAllMocks())
+
+  it('is heard while rows are picked', async () => {
+    // A clock by which every evaluation takes a second: the event loop turns after each.
+    let clock = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => clock)
+    const abort = new AbortController()
+    let taken = 0
+    const found = lazyGreedy({
+      gains: new Float64Array(1000).fill(1),
+      picks: 1000,
+      gain: () => {
+        clock += 1000
+        return 1
+      },
+      take: () => {
+        taken++
+      },
+      signal: abort.signal,
+      onProgress: (picked) => {
+        if (picked === 5) setTimeout(() => abort.abort(new Error('enough')))
+      },
+    })
+    await expect(found).rejects.toThrow('enough')
+    expect(taken).toBeGreaterThanOrEqual(5)
+    expect(taken).toBeLessThan(1000)
+  })
+
+  it.each([
+    ['over all pairs', {}, 0.6],
+    ['over a graph', { denseRows: 0, neighbours: 8 }, 0.95],
+  ])('stops facility location %s', async (_, options, prepared) => {
+    let clock = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => (clock += 1000))
+    const abort = new AbortController()
+    let share = 0
+    const found = facilityOrder(clustered(120, 8), {
+      ...options,
+      signal: abort.signal,
+      onProgress: (fraction) => {
+        share = fraction
+        // Once the matrix or the graph is done.
+        if (fraction > prepared) setTimeout(() => abort.abort(new Error('enough')))
+      },
+    })
+    await expect(found).rejects.toThrow('enough')
+    expect(share).toBeLessThan(1)
+  })
 })
 
 describe('orders of parts', () => {
