@@ -63,6 +63,8 @@ export interface SimilarityTest {
   within: number
   /** Of pairs of different groups. */
   across: number
+  /** Medians of the same cosines: a few groups of nearly equal rows can carry a mean. */
+  median: { within: number; across: number }
   /** within - across. */
   difference: number
   /** 95 % interval of the difference: percentiles over resampled examples. */
@@ -140,6 +142,7 @@ export function gradientSimilarity(options: SimilarityOptions): SimilarityTest |
   return {
     within: found.within.mean,
     across: found.across.mean,
+    median: medians(cosine, labels, stratum),
     difference,
     interval: sorted.length === 0 ? [Number.NaN, Number.NaN] : [quantile(sorted, 0.025), quantile(sorted, 0.975)],
     p: besideChance(difference, random).p,
@@ -185,6 +188,20 @@ function means(
       }
     }
   return { within: { mean: within / same, count: same }, across: { mean: across / other, count: other } }
+}
+
+function medians(
+  cosine: Float64Array,
+  labels: ArrayLike<number>,
+  stratum: ArrayLike<number>,
+): SimilarityTest['median'] {
+  const n = labels.length
+  const [within, across]: [number[], number[]] = [[], []]
+  for (let i = 0; i < n; i++)
+    for (let j = i + 1; j < n; j++)
+      if (stratum[i] === stratum[j]) (labels[i] === labels[j] ? within : across).push(cosine[i * n + j])
+  const [low, high] = [within, across].map((values) => quantile(Float64Array.from(values).sort(), 0.5))
+  return { within: low, across: high }
 }
 
 function positionsBy(codes: readonly number[]): number[][] {

@@ -161,5 +161,5 @@ export function render(result: AnalyseResult, terminal: Terminal): string {
   return `\n${bold(head)}\n\n${pairs(facts)}\n`
 }
 
-const inWords = ({ within, across, difference, interval, p }: SimilarityTest) =>
-  `${cosine(within)} within, ${cosine(across)} across; difference ${cosine(difference)} (95 %: ${interval.map(cosine).join(' to ')}, p ${p.toFixed(3)})`
+const inWords = ({ within, across, median, difference, interval, p }: SimilarityTest) =>
+  `${cosine(within)} within, ${cosine(across)} across (medians ${cosine(median.within)}, ${cosine(median.across)}); difference ${cosine(difference)} (95 %: ${interval.map(cosine).join(' to ')}, p ${p.toFixed(3)})`

@@ -69,7 +69,7 @@ ${
   )}</figure>`
 }
 ${tests(checkpoints)}
-<p>Pairs of rows are no independent observations. Intervals come from rows drawn with replacement, p from labels permuted over rows; “within one source” counts only pairs
+<p>Where medians differ by far less than means, a few groups of nearly equal rows carry the difference. Pairs of rows are no independent observations. Intervals come from rows drawn with replacement, p from labels permuted over rows; “within one source” counts only pairs
 of rows of the same source and permutes labels inside it: whether clusters tell more than sources do.</p>
 ${slopes(checkpoints)}
 </section>`
@@ -79,9 +79,9 @@ ${slopes(checkpoints)}
   }
 }
 
-function inWords({ within, across, interval, p }: SimilarityTest, step: number, group: string): string {
+function inWords({ within, across, median, interval, p }: SimilarityTest, step: number, group: string): string {
   const beside = interval[0] > 0 ? 'So they are more alike' : 'So this sample does not tell them apart'
-  return `At step ${count(step)} two rows of one ${group} have a mean cosine of ${figure(within)}, of different ${group}s ${figure(across)}: a difference of ${figure(within - across)} (95 % interval ${figure(interval[0])} to ${figure(interval[1])}, p ${probability(p)}). ${beside}.`
+  return `At step ${count(step)} two rows of one ${group} have a mean cosine of ${figure(within)}, of different ${group}s ${figure(across)}: a difference of ${figure(within - across)} (95 % interval ${figure(interval[0])} to ${figure(interval[1])}, p ${probability(p)}); the medians are ${figure(median.within)} and ${figure(median.across)}. ${beside}.`
 }
 
 const probability = (p: number): string => (p < 0.0005 ? p.toExponential(1) : p.toFixed(3))
@@ -105,6 +105,11 @@ function tests(checkpoints: readonly GradientsAtCheckpoint[]): Html {
       { head: 'rows of', cell: ({ name }) => name },
       { head: 'within', cell: ({ test }) => figure(test.within), kind: 'number' },
       { head: 'across', cell: ({ test }) => figure(test.across), kind: 'number' },
+      {
+        head: 'medians',
+        cell: ({ test }) => `${figure(test.median.within)}, ${figure(test.median.across)}`,
+        kind: 'number',
+      },
       { head: 'difference', cell: ({ test }) => figure(test.difference), kind: 'number' },
       {
         head: '95 % interval',

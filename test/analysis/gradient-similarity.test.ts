@@ -24,7 +24,12 @@ describe('the similarity of gradients within groups', () => {
     expect(test).toMatchObject({ within: 0, across: 0, pairs: { within: 2, across: 4 }, groups: 2 })
     const same = gradientSimilarity({ gram, groups: [7, 7, 8, 9], seed: 0, permutations: 50, resamples: 50 })
     // Pair (0, 1) is parallel; of the five others only (2, 3) is not orthogonal: opposite.
-    expect(same).toMatchObject({ within: 1, across: -1 / 5, pairs: { within: 1, across: 5 } })
+    expect(same).toMatchObject({
+      within: 1,
+      across: -1 / 5,
+      median: { within: 1, across: 0 },
+      pairs: { within: 1, across: 5 },
+    })
   })
 
   it('is found where groups share a direction', () => {

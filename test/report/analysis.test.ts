@@ -8,7 +8,14 @@ import { buildAnalysis } from '../../src/report/analysis.ts'
 
 const chance = (found: number) => ({ found, expected: 0.25, low: 0.2, high: 0.3, p: 0.005 })
 const test = (within: number): SimilarityTest => ({
-  ...{ within, across: 0.01, difference: within - 0.01, interval: [0.001, 0.02], p: 0.001 },
+  ...{
+    within,
+    across: 0.01,
+    median: { within: 0.005, across: 0.001 },
+    difference: within - 0.01,
+    interval: [0.001, 0.02],
+    p: 0.001,
+  },
   ...{ pairs: { within: 10, across: 35 }, groups: 2 },
 })
 
@@ -58,11 +65,11 @@ describe('the page of an analysis', () => {
       ['<b>a</b>', '7', '70.0 %', '2', '50.0 %'],
       ['b & c', '3', '30.0 %', '2', '50.0 %'],
     ])
-    expect(cells(html, '#gradients').map((line) => line.slice(0, 6))).toEqual([
-      ['10', '3.500', 'one cluster', '0.0300', '0.0100', '0.0200'],
-      ['10', '3.500', 'one source', '0.0400', '0.0100', '0.0300'],
-      ['20', '2.500', 'one cluster', '0.0200', '0.0100', '0.0100'],
-      ['20', '2.500', 'one cluster, within one source', '0.0150', '0.0100', '0.00500'],
+    expect(cells(html, '#gradients').map((line) => line.slice(0, 7))).toEqual([
+      ['10', '3.500', 'one cluster', '0.0300', '0.0100', '0.00500, 0.00100', '0.0200'],
+      ['10', '3.500', 'one source', '0.0400', '0.0100', '0.00500, 0.00100', '0.0300'],
+      ['20', '2.500', 'one cluster', '0.0200', '0.0100', '0.00500, 0.00100', '0.0100'],
+      ['20', '2.500', 'one cluster, within one source', '0.0150', '0.0100', '0.00500, 0.00100', '0.00500'],
       ['10', 'clusters', '60.0 %', '25.0 %', '20.0 % to 30.0 %', '0.005'],
     ])
   })
