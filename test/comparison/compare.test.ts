@@ -45,6 +45,9 @@ describe('compare', () => {
     expect(s2l.scores[0].toRandom?.verdict).toMatch(/random$/)
     // Three steps teach more than none.
     expect(full.scores[0].mean).toBeLessThan(none.scores[0].mean)
+    // An untouched target has the first weights of its seed.
+    expect(none.scores[0].values[0]).not.toBe(none.scores[0].values[1])
+    expect(random.scores[0].toNone?.mean).toBeCloseTo(random.scores[0].mean - none.scores[0].mean, 6)
     const pick = readNpy(readFileSync(join(options.run, 'picks/s2l/20%/seed-0.npy')))
     expect(pick.data).toHaveLength(13)
     expect(summary.costs.methods.find(({ method }) => method === 's2l')?.flops).toBeGreaterThan(0)
