@@ -104,6 +104,6 @@ winnow(
 if (values.keep) {
   const results = join(root, 'study/results')
   mkdirSync(results, { recursive: true })
-  for (const name of ['comparison.json', 'comparison.html', 'comparison.md'])
+  for (const name of ['comparison.json', 'comparison.html', 'comparison.md', 'manifest.json'])
     copyFileSync(join(work, 'comparison', name), join(results, name))
 }
