@@ -1,7 +1,7 @@
 /**
  * The study of docs/results.md, from data to report: every method, three budgets, three seeds, on a pool of mathematics and medical dialogues.
  *
- *     npm run study                     # about an hour and a half on two cores
+ *     npm run study                     # an hour and a half on two shared cores
  *     npm run study -- --reduced        # about ten minutes: fewer rows, steps, methods and seeds
  *
  * Data: ../shared/data (--data), with its licences and its evaluation rules: only the test split of GSM8K and the validation split of
