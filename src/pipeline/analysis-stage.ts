@@ -28,15 +28,16 @@ export async function writeAnalysis(
 ): Promise<Analysis> {
   const { seed } = context.options
   const { permutations } = options
+  const asked = { method: manifest.config.method as string, budget: manifest.config.budget as string }
   await perform<Json>(context, {
     name: 'analysis',
     version: 1,
     inputs: { ...selection.hashes, ...(gradients && { gradients: gradients.hash }) },
-    options: { permutations, seed },
+    options: { ...asked, permutations, seed },
     async execute(work) {
       const { rows, selected } = selection
       const analysis: Analysis = {
-        ...{ method: manifest.config.method as string, budget: manifest.config.budget as string },
+        ...asked,
         ...{ rows, selected: selected.length, seed, permutations },
         ...topicsOf(selection, { draws: permutations, seed }),
         ...(gradients && { gradients: tested(gradients, selection, { permutations, seed }) }),

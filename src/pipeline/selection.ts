@@ -106,6 +106,8 @@ export async function choose(
     summary: (value) =>
       `${(value as { selected: number }).selected.toLocaleString('en')} of ${rows.toLocaleString('en')} rows`,
   })
+  if (!result.cached || !(await isAnalysed(context)))
+    for (const file of ANALYSIS) await unlink(run.path(file)).catch(() => undefined)
   const value = result.value as unknown as {
     selected: number
     tokens: number
@@ -119,6 +121,16 @@ export async function choose(
 }
 
 const SCHEDULE = 'schedule.jsonl'
+/** What `analyse` writes of the selection that the run has. */
+const ANALYSIS = ['analysis.json', 'analysis.html']
+
+/** Whether the analysis is of a pick by this method and budget, as they were said. */
+async function isAnalysed({ run, options }: Context<ResolvedOptions>): Promise<boolean> {
+  const { method, budget }: { method?: string; budget?: string } = await readFile(run.path(ANALYSIS[0]), 'utf8')
+    .then((text) => JSON.parse(text) ?? {})
+    .catch(() => ({}))
+  return method === options.method.name && budget === options.budget.text
+}
 const TOLD_OF_SCHEDULE: Notice = {
   code: 'schedule',
   message: `the pick is a schedule too: ${SCHEDULE} in the run directory lists its records in the order of training`,

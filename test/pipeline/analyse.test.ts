@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
@@ -165,6 +165,35 @@ describe('analyse', () => {
 })
 
 describe('analyse of other runs', () => {
+  it('is of the selection that a run has: told by its own budget, and gone with an earlier one', async () => {
+    const home = directory()
+    const run = join(home, 'run')
+    writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 24, gsm8k: 6 }))
+    const pick = (budget: string) =>
+      select(
+        {
+          ...{ pool: [join(home, 'pool.jsonl')], budget, method: 'random', threads: 1, overwrite: true },
+          ...{ out: join(home, 'out.jsonl'), run },
+        },
+        { ort },
+      )
+    const stageKey = () =>
+      json(run, 'manifest.json').stages.find(({ name }: { name: string }) => name === 'analysis').key
+    await pick('30%')
+    expect((await analyse({ run, ...asked }, { ort })).budget).toBe('30%')
+    const first = stageKey()
+    await pick('30%')
+    expect(existsSync(join(run, 'analysis.html'))).toBe(true)
+    // The same nine rows, asked for in another way.
+    await pick('9')
+    for (const file of ['analysis.json', 'analysis.html']) expect(existsSync(join(run, file)), file).toBe(false)
+    expect((await analyse({ run, ...asked }, { ort })).budget).toBe('9')
+    expect(stageKey()).not.toBe(first)
+    // Other rows.
+    await pick('5')
+    for (const file of ['analysis.json', 'analysis.html']) expect(existsSync(join(run, file)), file).toBe(false)
+  }, 60_000)
+
   function prepared() {
     const home = directory()
     writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 12, gsm8k: 4 }))
