@@ -139,6 +139,8 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
   return {
     ...first,
     ...targetOf(own),
+    // Of the methods that read one; the first may not.
+    embedding: options.embedding,
     command: options.command ?? 'winnow compare',
     entries,
     leftOut,
