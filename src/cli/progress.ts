@@ -49,7 +49,7 @@ const LABELS: Record<Step, string> = {
   distinct: 'near duplicates',
   neighbours: 'neighbours',
   importance: 'weigh n-grams',
-  cells: 'cells of vectors',
+  cells: 'group vectors',
   coverage: 'cover the pool',
   spread: 'spread picks',
   redundancy: 'find likenesses',
