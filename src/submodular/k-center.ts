@@ -8,6 +8,7 @@ import type { Vectors } from '../similarity/vectors.ts'
 import { assemble } from '../webassembly/assembler.ts'
 import { allocateMemory, placeRegions, viewRegions } from '../webassembly/regions.ts'
 import { WebAssembly } from '../webassembly/webassembly.ts'
+import { rowHeap } from './heap.ts'
 
 export interface CenterOptions {
   /** The first pick. Default: the row nearest the mean of all. */
@@ -91,38 +92,23 @@ export async function centerOrder(vectors: Vectors, options: CenterOptions = {})
     picked++
   }
 
-  const heap = Uint32Array.from({ length: n }, (_, row) => row)
-  let size = n
   const before = (a: number, b: number) => similarity[a] < similarity[b] || (similarity[a] === similarity[b] && a < b)
-  const sink = (from: number) => {
-    const row = heap[from]
-    let hole = from
-    for (;;) {
-      let child = 2 * hole + 1
-      if (child >= size) break
-      if (child + 1 < size && before(heap[child + 1], heap[child])) child++
-      if (!before(heap[child], row)) break
-      heap[hole] = heap[child]
-      hole = child
-    }
-    heap[hole] = row
-  }
+  const heap = rowHeap(n, before)
   const rows: number[] = []
   const distances: number[] = []
   const start = options.start ?? nearestMean(views.rows, n, d)
   let turned = performance.now()
   for (let place = start; rows.length < picks; place = 0) {
-    const row = heap[place]
+    const row = heap.rows[place]
     // Of the first pick there is nothing to be up to date with.
     if (seen[row] !== picked) {
       renew(row)
-      sink(0)
+      heap.sink(0)
     } else {
       distances.push(picked === 0 ? Number.NaN : Math.sqrt(Math.max(0, 2 - (2 * similarity[row]) / FIXED_ONE)))
       rows.push(row)
       take(row)
-      heap[place] = heap[--size]
-      if (size > 0) sink(place)
+      heap.remove(place)
       if (enough?.(row)) break
     }
     if (performance.now() - turned < TURN) continue

@@ -1,5 +1,7 @@
 /** Greedy maximisation of a monotone submodular function, evaluating a marginal gain only where it may be the largest. */
 
+import { rowHeap } from './heap.ts'
+
 export interface Order {
   /** Rows in the order in which they are picked. */
   rows: Uint32Array
@@ -36,38 +38,23 @@ export async function lazyGreedy({ gains, picks, gain, take, signal, onProgress 
   const bound = gains.slice()
   /** Picks when the bound was computed. */
   const fresh = new Uint32Array(n)
-  const heap = Uint32Array.from({ length: n }, (_, row) => row)
-  let size = n
   const before = (a: number, b: number) => bound[a] > bound[b] || (bound[a] === bound[b] && a < b)
-  const sink = (from: number) => {
-    const row = heap[from]
-    let hole = from
-    for (;;) {
-      let child = 2 * hole + 1
-      if (child >= size) break
-      if (child + 1 < size && before(heap[child + 1], heap[child])) child++
-      if (!before(heap[child], row)) break
-      heap[hole] = heap[child]
-      hole = child
-    }
-    heap[hole] = row
-  }
-  for (let i = (n >> 1) - 1; i >= 0; i--) sink(i)
+  const heap = rowHeap(n, before)
+  for (let i = (n >> 1) - 1; i >= 0; i--) heap.sink(i)
   const order: Order = { rows: new Uint32Array(picks), gains: new Float64Array(picks) }
   let turned = performance.now()
   for (let picked = 0; picked < picks; ) {
-    const row = heap[0]
+    const row = heap.rows[0]
     if (fresh[row] !== picked) {
       bound[row] = gain(row)
       fresh[row] = picked
-      sink(0)
+      heap.sink(0)
     } else {
       order.rows[picked] = row
       order.gains[picked] = bound[row]
       take(row)
       picked++
-      heap[0] = heap[--size]
-      if (size > 0) sink(0)
+      heap.remove(0)
     }
     if (performance.now() - turned < TURN) continue
     await new Promise((resolve) => setTimeout(resolve))
