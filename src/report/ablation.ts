@@ -46,7 +46,7 @@ ${timeSection(ablation)}
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}.</p>
 </section>`,
-  ).markup
+  )
 }
 
 const label = ({ name, also }: AblatedPick) => [name, ...also].join(', ')

@@ -5,8 +5,9 @@ import { clusterTopicSection } from './analysis-clusters.ts'
 import { gradientSection } from './analysis-gradients.ts'
 import { topicSection } from './analysis-topics.ts'
 import { warningBox } from './headline.ts'
-import { type Html, html, trustedMarkup } from './html.ts'
+import { type Html, html } from './html.ts'
 import { count, counted, percent } from './numbers.ts'
+import { page } from './page.ts'
 import { table } from './table.ts'
 import { STYLESHEET } from './theme.ts'
 
@@ -25,8 +26,8 @@ export interface AnalysisPage {
  * The analysis as an HTML document: style inline, charts as SVG, no script, no request. All strings are text, never markup. Sections without data
  * are left out. Deterministic.
  */
-export function buildAnalysis(page: AnalysisPage): string {
-  const { analysis, title, notices } = page
+export function buildAnalysis(data: AnalysisPage): string {
+  const { analysis, title, notices } = data
   const { method, budget, rows, selected } = analysis
   return pageOf(
     `${title} · winnow analysis`,
@@ -41,32 +42,18 @@ ${warningBox(notices)}
 ${clusterTopicSection(analysis)}
 ${topicSection(analysis)}
 ${gradientSection(analysis)}
-${analysisRun(page)}`,
-  ).markup
+${analysisRun(data)}`,
+  )
 }
 
 /** A document of the report's style. */
-export function pageOf(title: string, body: Html): Html {
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="winnow">
-<title>${title}</title>
-<link rel="icon" href="data:,">
-<style>${trustedMarkup(STYLESHEET)}</style>
-</head>
-<body>
-<main>
-${body}
-<footer>Made by winnow from the run’s own files. The page holds no script and asks for nothing from the network.</footer>
-</main>
-</body>
-</html>
-`
+export function pageOf(title: string, body: Html): string {
+  return page({
+    title,
+    styles: STYLESHEET,
+    body: html`${body}
+<footer>Made by winnow from the run’s own files. The page holds no script and asks for nothing from the network.</footer>`,
+  })
 }
 
 function analysisRun({ analysis, command, device, versions }: AnalysisPage): Html {
