@@ -16,6 +16,7 @@ import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
 import { type Pool, readPool, tokenisePool } from '../pipeline/pool.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
 import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
+import { readsHidden } from '../pipeline/recording.ts'
 import { mustBeRunOf } from '../pipeline/select.ts'
 import { tokenSignal } from '../pipeline/signals.ts'
 import { plannedStages } from '../pipeline/stages.ts'
@@ -219,7 +220,7 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
     title: options.pool.join(', '),
     command: options.command,
     finishedAt: new Date().toISOString(),
-    pool: { files: options.pool, rows: pool.facts.rows, tokens: cutTokens(model) },
+    pool: { files: options.pool, rows: pool.facts.rows, tokens: tokenSignal(model.tokens, model.maxLength).total },
     tests: tests.map(({ name, rows, labels }) => ({ name, rows: rows.length, tokens: labels })),
     metrics: options.metrics.map((name) => ({ name, ...METRIC_FACTS[name] })),
     methods: options.entries.map(({ label, method, options: own }) => ({
@@ -289,16 +290,12 @@ const hiddenStates = ({ entries, embedding, proxy, budgets }: ResolvedCompareOpt
   new Set(
     entries
       .filter(({ method, options }) =>
-        needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).some(
-          (need) => need.signal === 'embeddings' && (need.embedding ?? embedding) === 'proxy',
+        needsOf({ method, methodOptions: options, budget: budgets[0], proxy }).some((need) =>
+          readsHidden(need, { proxy, embedding }),
         ),
       )
       .map(({ label }) => label),
   )
-
-/** Tokens of the pool as the target reads it. */
-const cutTokens = ({ tokens, maxLength }: TargetModel): number =>
-  tokens.store.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
 
 /** Writes the data of the comparison; scores of test rows lie beside it in `cells/`. */
 async function writeComparison(

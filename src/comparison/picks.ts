@@ -9,6 +9,7 @@ import type { OnEvent } from '../pipeline/events.ts'
 import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
 import { askedCheckpoints } from '../pipeline/recording.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
+import { writeFileAtomic } from '../runs/files.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
 import type { Entry } from './specification.ts'
@@ -138,7 +139,6 @@ function draw(context: Context<ResolvedOptions>, entry: Entry, { computed, budge
 
 /** Every pick as a file of rows: `picks/s2l/10%/seed-0.npy`. */
 async function keepPicks({ run, options }: Context<ResolvedCompareOptions>, picks: readonly Pick[]): Promise<void> {
-  const { writeFileAtomic } = await import('../runs/files.ts')
   for (const { label, budget, seed, selected } of picks)
     await writeFileAtomic(
       run.path(pickFile(label, options.budgets[budget].text, seed)),
