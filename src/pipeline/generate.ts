@@ -6,6 +6,7 @@ import { checkOutput } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
 import { endTokens, referenceTokens, textPrefix } from '../generation/prompts.ts'
 import type { Notice } from '../methods/method.ts'
+import { isNano } from '../models/nano.ts'
 import { isRun } from '../runs/directory.ts'
 import { createAtomicFile } from '../runs/files.ts'
 import type { FileRecord, Json } from '../runs/hash.ts'
@@ -144,7 +145,7 @@ export async function generateTexts(
 
 /** @throws {WinnowError} `no-model`, `bad-option`, and as `resolvePoolOptions` and `resolveModelOptions`. */
 export function resolveGenerateOptions(options: GenerateTextsOptions): ResolvedGenerateOptions {
-  if (options.proxy === undefined || options.proxy === 'nano')
+  if (options.proxy === undefined || isNano(options.proxy))
     throw new WinnowError('usage', {
       code: 'no-model',
       message: 'a model to generate with was not named',
