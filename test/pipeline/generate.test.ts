@@ -155,6 +155,7 @@ describe('generate', () => {
   it.each([
     [{ proxy: undefined }, 'no-model', '--model'],
     [{ proxy: 'nano' }, 'no-model', '--model'],
+    [{ proxy: 'nano:64x2' }, 'no-model', '--model'],
     [{ temperature: -1 }, 'bad-option', '--temperature'],
     [{ topP: 1.5, temperature: 1 }, 'bad-option', '--top-p'],
     [{ samples: 2 }, 'bad-option', '--samples'],
