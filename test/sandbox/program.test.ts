@@ -253,7 +253,7 @@ describe('a runner', () => {
     // Two of them run, and one waits for its turn.
     const running = Array.from({ length: 3 }, () => runner.run('while True: pass', { signal }))
     controller.abort(new Error('enough'))
-    for (const one of running) await expect(one).rejects.toThrow('enough')
+    await Promise.all(running.map((one) => expect(one).rejects.toThrow('enough')))
     await expect(runner.run('print(1)', { signal: controller.signal })).rejects.toThrow('enough')
     expect(await runner.run('print(1)')).toEqual({ output: '1\n' })
   })
