@@ -95,7 +95,7 @@ const proxy = ['--proxy', './proxy', '--proxy-learning-rate', '4e-3', '--proxy-b
 winnow(
   ...['compare', 'pool.jsonl', '--run', 'comparison', '--target', 'target.jsonl', '--target-model', './base'],
   ...['--methods', values.reduced ? 's2l,least-confidence,facility-location,got-d,dsir' : 'all'],
-  ...['--budgets', values.reduced ? '10%,30%' : '5%,10%,30%', '--seeds', values.reduced ? '2' : '3'],
+  ...['--budgets', values.reduced ? '10%,30%' : '5%,10%,30%', '--seeds', '3'],
   ...['--test', 'gsm8k=gsm8k-test.jsonl', '--test', 'dialogues=dialogues-test.jsonl'],
   ...['--max-length', '384', '--set', `checkpoints=${values.reduced ? 4 : 12}`],
   ...[...recipe, ...proxy],

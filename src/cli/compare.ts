@@ -16,10 +16,11 @@ import {
   endings,
   rate,
 } from './common-options.ts'
+import { renderComparisonPlan } from './comparison-plan.ts'
 import { renderComparison } from './comparison-table.ts'
 import { addTarget, another } from './select-options.ts'
 import { shownPath } from './summary.ts'
-import { pairs, terminalOf } from './terminal.ts'
+import { pairs, terminalOf, writeJson } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
 import { commandLine, finish, work } from './work.ts'
 
@@ -48,6 +49,7 @@ interface CompareFlags extends CommonFlags {
   programs?: boolean
   testRows?: number
   set?: string[]
+  dryRun?: boolean
   signal?: string[]
   price?: number
   currency?: string
@@ -117,6 +119,7 @@ export function defineCompare(command: Command): void {
     '--run <directory>',
     'signals, picks, scores, report (default: the pool with .compare.winnow in its name, here)',
   )
+  add(writing, '--dry-run', 'say what would be done and what it costs; write nothing')
   add(writing, '--json', 'one JSON object on standard output')
   add(writing, '--verbose', 'show where an unexpected error came from')
   addMachine(add)
@@ -125,14 +128,22 @@ export function defineCompare(command: Command): void {
     const { resolveCompareOptions } = await import('../comparison/options.ts')
     // Wrong usage before a device is looked for; whether that has the precision is known afterwards.
     const { entries, budgets, seeds } = resolveCompareOptions({ ...asked, precision: undefined })
-    const { compare } = await import('../comparison/compare.ts')
     const terminal = terminalOf(process.stderr)
     const many = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`
     await work(
       {
-        title: `${many(entries.length, 'method')}, ${many(budgets.length, 'budget')}, ${many(seeds.length, 'seed')}`,
+        title: `${flags.dryRun ? 'plan of ' : ''}${many(entries.length, 'method')}, ${many(budgets.length, 'budget')}, ${many(seeds.length, 'seed')}`,
         device: flags.device ?? 'auto',
         run: async (device, context, progress) => {
+          if (flags.dryRun) {
+            const { planCompare } = await import('../comparison/plan.ts')
+            const plan = await planCompare({ ...asked, device }, context)
+            progress.close()
+            terminal.write(renderComparisonPlan(plan, terminal))
+            if (flags.json) writeJson(plan)
+            return
+          }
+          const { compare } = await import('../comparison/compare.ts')
           const result = await compare({ ...asked, device }, context)
           finish(result, {
             ...{ progress, terminal, json: flags.json },

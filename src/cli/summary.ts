@@ -83,9 +83,47 @@ function targetFacts({ rows, embedding, domains, transport, nearDuplicates }: Ta
   return facts
 }
 
+type Facts = [string, string][]
+
+/** The proxy of a plan. */
+export function proxyFacts({ proxy }: Pick<SelectPlan, 'proxy'>): Facts {
+  if (proxy === undefined) return []
+  const some = proxy.trained === proxy.parameters ? '' : `, ${scaled(proxy.trained)} trained parameters`
+  return [
+    [
+      'proxy',
+      `${plain(proxy.name)}, ${scaled(proxy.parameters)} parameters, vocabulary ${count(proxy.vocabularySize)}`,
+    ],
+    [
+      'training',
+      `${counted(proxy.epochs, 'epoch')}, ${counted(proxy.steps, 'step')}, ${counted(proxy.checkpoints, 'checkpoint')}${some}`,
+    ],
+    ['memory', `at least ${bytes(proxy.memoryBytes)} to train: weights, gradients, moments, activations`],
+  ]
+}
+
+/** The target set of a plan, and what rows are compared in. */
+export function vectorFacts({ target, embedding }: Pick<SelectPlan, 'target' | 'embedding'>): Facts {
+  const compared = target?.embedding && `, compared by ${comparedBy(target.embedding)}`
+  return [
+    ...(target ? ([['target', `${counted(target.rows, 'row')}${compared ?? ''}`]] as Facts) : []),
+    ...(embedding ? ([['vectors', comparedBy(embedding)]] as Facts) : []),
+  ]
+}
+
+/** The time of a plan, and of its stages. */
+export const stageTimes = ({
+  secondsTotal,
+  seconds: stages,
+  device,
+}: Pick<SelectPlan, 'secondsTotal' | 'seconds' | 'device'>): Facts => [
+  ['time', `about ${duration(secondsTotal)} on ${device}`],
+  ...stages.map(({ stage, seconds }): [string, string] => ['', `${duration(seconds).padStart(12)}  ${stage}`]),
+]
+
 /** A plan, for `--dry-run`. */
 export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
-  const { budget, tokens, proxy, flops } = plan
+  const { budget, tokens, flops } = plan
   const about = tokens.exact ? '' : 'about '
   const rows: [string, string][] = [
     ['pool', `${counted(plan.rows, 'row')}, ${about}${counted(tokens.count, 'token')}`],
@@ -93,32 +131,13 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
     ['budget', budget.unit === 'rows' ? counted(budget.amount, 'row') : counted(budget.amount, 'token')],
     ['method', plan.method],
   ]
-  if (proxy) {
-    rows.push(
-      ['proxy', `${proxy.name}, ${scaled(proxy.parameters)} parameters, vocabulary ${count(proxy.vocabularySize)}`],
-      [
-        'training',
-        `${counted(proxy.epochs, 'epoch')}, ${counted(proxy.steps, 'step')}, ${counted(proxy.checkpoints, 'checkpoint')}${proxy.trained === proxy.parameters ? '' : `, ${scaled(proxy.trained)} trained parameters`}`,
-      ],
-      ['memory', `at least ${bytes(proxy.memoryBytes)} to train: weights, gradients, moments, activations`],
-    )
-  }
-  if (plan.target) {
-    const { rows: targets, embedding } = plan.target
-    const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
-    rows.push(['target', `${counted(targets, 'row')}${compared ?? ''}`])
-  }
-  if (plan.embedding) rows.push(['vectors', comparedBy(plan.embedding)])
+  rows.push(...proxyFacts(plan), ...vectorFacts(plan))
   if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
     rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])
   }
-  rows.push(
-    ['disk', `${bytes(plan.diskBytes)} in ${shownPath(plan.run)}`],
-    ['time', `about ${duration(plan.secondsTotal)} on ${plan.device}`],
-    ...plan.seconds.map(({ stage, seconds }): [string, string] => ['', `${duration(seconds).padStart(12)}  ${stage}`]),
-  )
+  rows.push(['disk', `${bytes(plan.diskBytes)} in ${shownPath(plan.run)}`], ...stageTimes(plan))
   rows.push(['output', shownPath(plan.out)])
   return `\n${terminal.style('bold', 'Plan')} (nothing was written)\n\n${pairs(rows)}`
 }

@@ -38,7 +38,8 @@ import {
   resolveCompareOptions,
 } from './options.ts'
 import { type Picked, pickAll } from './picks.ts'
-import { openTargetModel, planTarget, type TargetModel } from './target-model.ts'
+import { goingBySource } from './specification.ts'
+import { openTargetModel, pickRows, planTarget, type TargetModel } from './target-model.ts'
 import { openTests, readTests, type Test, tellOfLeaks } from './tests.ts'
 
 export interface CompareResult {
@@ -98,12 +99,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
         resolveBudget(budget, { rows: pool.facts.rows, tokens: perRow.total, shortest: perRow.shortest }),
       ),
     )
-    // Of the budgets and not of the picks, so that a further method leaves the recipe as it is.
-    const mostRows = Math.max(
-      ...budgets.map((budget) =>
-        budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * pool.facts.rows) / perRow.total),
-      ),
-    )
+    const mostRows = Math.max(...pickRows(budgets, { rows: pool.facts.rows, tokens: perRow.total }))
     const shared = { pretrained, tokens }
     using model = await planTarget(context, { dataset, pool, shared, target: opened, mostRows })
     const tests = await readTests(context, testData, model)
@@ -143,10 +139,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
 function leaveOut(context: Context<ResolvedCompareOptions>, pool: Pool): void {
   const { options } = context
   if (pool.source !== undefined) return
-  const bySource = options.entries.filter(
-    ({ method, options: own, ifPossible }) =>
-      ifPossible && method.needs(own, 'rows').some(({ signal }) => signal === 'source'),
-  )
+  const bySource = goingBySource(options.entries).filter(({ ifPossible }) => ifPossible)
   if (bySource.length === 0) return
   options.entries = options.entries.filter((entry) => !bySource.includes(entry))
   notify(context, {

@@ -131,4 +131,8 @@ function checkpointsOf(method: Method, options: Record<string, unknown>, means: 
   return pretrained && needs.some(({ signal }) => signal === 'unconditional') ? ['start', 'late'] : ['early', 'late']
 }
 
+/** Methods that go by source. */
+export const goingBySource = (entries: readonly Entry[]): Entry[] =>
+  entries.filter(({ method, options }) => method.needs(options, 'rows').some(({ signal }) => signal === 'source'))
+
 const camel = (name: string) => name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())

@@ -1,6 +1,7 @@
 /** The model that is trained on every pick: what it is, how long it trains, and the pool in its tokens. */
 
 import type { Dataset } from '../dataset/dataset.ts'
+import type { ResolvedBudget } from '../methods/budget.ts'
 import { isNano, type NanoSize, namedSize, nanoSize } from '../models/nano.ts'
 import type { BaseOptions, Context } from '../pipeline/context.ts'
 import type { ResolvedModelOptions } from '../pipeline/model-options.ts'
@@ -59,37 +60,59 @@ export async function planTarget(
   context: Context<ResolvedCompareOptions>,
   { dataset, pool, shared, target, mostRows }: Planned,
 ): Promise<TargetModel> {
-  const { targetTraining, steps, epochs } = context.options
   const { maxLength } = target.options
   const same = target.pretrained?.tokenizer.hash === shared.pretrained?.tokenizer.hash
   const tokens = same
     ? shared.tokens
     : await tokenisePool(sectionOf(context, 'target', target.options), dataset, pool, target.pretrained)
   const { store, tokenizer } = tokens
-  const { vocabularySize } = tokenizer
-  const counted = thinned(store, mostRows)
-  const training = { ...targetTraining, batch: rowsPerStep(targetTraining, mostRows) }
-  const proxy = target.pretrained
-    ? proxyFor({ rows: store, vocabularySize, options: { maxLength, training }, pretrained: target.pretrained })
-    : nanoProxy(counted, vocabularySize, maxLength, target.size ?? larger(store))
-  const { recipe } = proxy
+  const length = planLength(context.options, target, {
+    rows: store,
+    vocabularySize: tokenizer.vocabularySize,
+    mostRows,
+  })
   const trainable = trainableRows(store, maxLength)
   const isTrainable = new Uint8Array(store.count)
   for (const row of trainable) isTrainable[row] = 1
-  const perEpoch = planBatches(counted.lengths, recipe).batches.length
   return {
     name: target.name,
-    proxy,
+    ...length,
     pretrained: target.pretrained,
     tokens,
     ...{ trainable, isTrainable },
-    ...(epochs === undefined ? { steps: steps ?? recipe.epochs * perEpoch } : { epochs }),
     maxLength,
     [Symbol.dispose]: () => {
       if (!same) tokens[Symbol.dispose]()
     },
   }
 }
+
+interface LengthOf {
+  /** The pool in the target's tokens. */
+  rows: CountedRows
+  vocabularySize: number
+  mostRows: number
+}
+
+/** The model and recipe of every target, as picks of the largest budget will look, and how long each is trained. */
+export function planLength(
+  { targetTraining, steps, epochs }: ResolvedCompareOptions,
+  { pretrained, size, options: { maxLength } }: OpenedTarget,
+  { rows, vocabularySize, mostRows }: LengthOf,
+): Pick<TargetModel, 'proxy' | 'steps' | 'epochs'> {
+  const counted = thinned(rows, mostRows)
+  const training = { ...targetTraining, batch: rowsPerStep(targetTraining, mostRows) }
+  const proxy = pretrained
+    ? proxyFor({ rows, vocabularySize, options: { maxLength, training }, pretrained })
+    : nanoProxy(counted, vocabularySize, maxLength, size ?? larger(rows))
+  if (epochs !== undefined) return { proxy, epochs }
+  const perEpoch = planBatches(counted.lengths, proxy.recipe).batches.length
+  return { proxy, steps: steps ?? proxy.recipe.epochs * perEpoch }
+}
+
+/** Rows of a pick, about, by budget: of the budgets and not of the picks, so that a further method leaves the recipe as it is. */
+export const pickRows = (budgets: readonly ResolvedBudget[], pool: { rows: number; tokens: number }): number[] =>
+  budgets.map((budget) => (budget.unit === 'rows' ? budget.rows : Math.ceil((budget.tokens * pool.rows) / pool.tokens)))
 
 /** The context of one section: its model's options in place of the proxy's. */
 export const sectionOf = <O extends BaseOptions>(
@@ -105,7 +128,7 @@ function larger({ lengths }: CountedRows): NanoSize {
 }
 
 /** As many rows as a budget has, evenly spaced: what training on a pick of that size will be like. */
-function thinned({ count, lengths, labels }: CountedRows, rows: number): CountedRows {
+export function thinned({ count, lengths, labels }: CountedRows, rows: number): CountedRows {
   const take = (values: Uint32Array) =>
     Uint32Array.from(
       { length: Math.min(rows, count) },

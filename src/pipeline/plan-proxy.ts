@@ -11,8 +11,8 @@ import { activationBytes } from '../training/memory.ts'
 import type { TokenRows } from '../training/rows.ts'
 import type { Trainer } from '../training/trainer.ts'
 import { planTrajectories, scoringTokens } from '../training/trajectories.ts'
+import type { Counted } from './counted.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Counted } from './plan.ts'
 import type { Pretrained } from './pretrained.ts'
 import { proxyFor, startTrainer, type TrainedProxy } from './proxy.ts'
 
@@ -88,7 +88,7 @@ export function scoringPasses(
 }
 
 /** FLOPs of batches in training and in scoring; `density`: share of tokens that carry loss. */
-function flopsOf(trainer: Trainer, { batches }: BatchPlan, density: number): { train: number; score: number } {
+export function flopsOf(trainer: Trainer, { batches }: BatchPlan, density: number): { train: number; score: number } {
   let [train, score] = [0, 0]
   for (const { rows, length } of batches) {
     const labels = Math.round(rows.length * length * density)

@@ -5,9 +5,9 @@ import type { Device } from '../engine/session.ts'
 import { countParameters } from '../models/parameters.ts'
 import { isRun } from '../runs/directory.ts'
 import { planTrajectories } from '../training/trajectories.ts'
+import { countTokens, readTexts } from './counted.ts'
 import type { WarmupSection } from './events.ts'
 import { checkModelOutput } from './model-output.ts'
-import { countTokens } from './plan.ts'
 import { calibrate, epochFlops, trainingBytes } from './plan-proxy.ts'
 import type { PipelineContext } from './pool-options.ts'
 import { maybePretrained, type Pretrained, withModel } from './pretrained.ts'
@@ -102,14 +102,10 @@ async function estimateStage(
   const options = stageOptions(all, section)
   const { device: name, threads, precision, seed, maxLength, onBadRow } = options
   const device: Device = { ort, name, threads, precision }
-  const started = performance.now()
-  let textBytes = 0
-  for await (const { records } of dataset.batches({ signal }))
-    for (const { turns } of records) for (const { content } of turns) textBytes += Buffer.byteLength(content)
-  const passSeconds = (performance.now() - started) / 1000
+  const texts = await readTexts(dataset, signal)
+  const { rows } = texts
   const { tokenizer } = pretrained
-  const { rows } = dataset.report()
-  const counted = await countTokens(dataset, rows, textBytes, { tokenizer, onBadRow, signal })
+  const counted = await countTokens(dataset, texts, { tokenizer, onBadRow, signal })
   const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
   if (trainOn.length === 0) throw nothingToTrain(maxLength, rows, section)
   const proxy = proxyFor({ rows: counted, vocabularySize: counted.vocabularySize, options, pretrained })
@@ -127,7 +123,7 @@ async function estimateStage(
       memoryBytes: trainingBytes(proxy, { trained, density }),
     }
     // Read, tokenised, and written for the plan in two passes.
-    return { estimate, trained, seconds: seconds + 4 * passSeconds + counted.secondsForPool }
+    return { estimate, trained, seconds: seconds + 4 * texts.seconds + counted.secondsForPool }
   } finally {
     await trainer.release()
   }

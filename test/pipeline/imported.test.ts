@@ -440,7 +440,7 @@ describe('a plan with imported losses', () => {
     expect(plan.imported).toMatchObject({ rows: 50, columns: 4, steps: [1, 2, 3, 4], incomplete: 0 })
     expect(plan.proxy).toBeUndefined()
     expect(plan.flops).toEqual({ training: 0, scoring: 0, total: 0 })
-    expect(plan.seconds.map(({ stage }) => stage)).toEqual(['read, tokenise and write', 'cluster', 'import losses'])
+    expect(plan.seconds.map(({ stage }) => stage)).toEqual(['read, tokenise and write', 'import losses', 'cluster'])
   })
 
   it('finds what is wrong with them', async () => {

@@ -1,4 +1,4 @@
-/** What the stages toward a target will cost, from some of the pool's texts embedded on this machine. Writes nothing. */
+/** What vectors, n-gram counts and all that is compared by them will cost, from some of the pool's texts tried on this machine. Writes nothing. */
 
 import type { Dataset } from '../dataset/dataset.ts'
 import type { Embedder } from '../embedding/embedder.ts'
@@ -27,7 +27,7 @@ const UNKNOWN_DIMENSIONS = 384
 /** Iterations that a transport problem takes, about. */
 const ITERATIONS = 100
 
-interface PlanOf {
+export interface PlanOf {
   dataset: Dataset
   rows: number
   /** Where the proxy's hidden states are the embedding. */
@@ -35,83 +35,87 @@ interface PlanOf {
   signal?: AbortSignal
 }
 
-/** Undefined for a method that reads no target. */
-export async function planTarget(
+export type ComparedPlan = Pick<SelectPlan, 'target' | 'embedding' | 'seconds'> & { diskBytes: number }
+
+/**
+ * The stages that needs take which are compared in one embedding, or that count n-grams, each once; nothing for needs without. The target is read; of
+ * an encoder 48 texts are embedded.
+ */
+export async function planCompared(
   options: ResolvedOptions,
-  needs: readonly SignalNeed[],
-  { dataset, rows, proxy, signal }: PlanOf,
-): Promise<(Pick<SelectPlan, 'target' | 'seconds'> & { diskBytes: number }) | undefined> {
-  if (!readsTarget(needs)) return undefined
-  const target = await openTarget(options)
+  asked: readonly SignalNeed[],
+  of: PlanOf,
+): Promise<ComparedPlan> {
+  const needs = [...new Map(asked.map((need) => [JSON.stringify(need), need])).values()]
+  const { dataset, rows, signal } = of
+  const plan: ComparedPlan = { seconds: [], diskBytes: 0 }
   let targets = 0
-  for await (const { records } of target.batches({ signal })) targets += records.length
-  const files = options.target
-  if (!readsEmbeddings(needs)) {
+  if (readsTarget(needs)) {
+    for await (const { records } of (await openTarget(options)).batches({ signal })) targets += records.length
+    plan.target = { rows: targets, files: options.target }
+  }
+  if (needs.some((need) => need.signal === 'importance')) {
     const texts = await someTexts(dataset, rows, TRIED.importance, options, signal)
     const counter = bucketCounter()
     const seconds = await timed(async () => texts.forEach(counter.add))
-    return {
-      target: { rows: targets, files },
-      seconds: [{ stage: 'weigh n-grams', seconds: (2 * rows * seconds) / texts.length }],
-      diskBytes: 8 * rows,
-    }
+    plan.seconds.push({ stage: 'weigh n-grams', seconds: (2 * rows * seconds) / texts.length })
+    plan.diskBytes += 8 * rows
   }
-  const { name, dimensions, perRow, imported } = await tryEmbedding(options, { dataset, rows, proxy, signal })
-  const pairs = (n: number) => (n * targets * dimensions) / TILE_RATE + (n * targets) / PAIR_RATE
-  const solve = needs.find((need) => need.signal === 'potential')
-  const test = needs.find((need) => need.signal === 'distance')
-  const solved = Math.min(rows, solve?.sample ?? 0)
-  const seconds = [
-    { stage: `embed ${(rows + targets).toLocaleString('en')} rows`, seconds: (rows + targets) * perRow },
-    ...(test ? [{ stage: 'domain test', seconds: 2 * pairs(Math.min(rows, test.sample)) }] : []),
-    ...(solve
-      ? [
-          {
-            stage: `solve ${targets.toLocaleString('en')} x ${solved.toLocaleString('en')}`,
-            seconds: pairs(solved) + (ITERATIONS * solved * targets) / (8 * PAIR_RATE),
-          },
-          { stage: 'score every row', seconds: pairs(rows) },
-        ]
-      : []),
-    ...(needs.some((need) => need.signal === 'order') ? [{ stage: 'neighbours', seconds: pairs(rows) }] : []),
-  ]
-  return {
-    target: { rows: targets, files, embedding: { name, dimensions } },
-    seconds,
-    diskBytes: (imported ? 0 : 4 * dimensions * (rows + targets)) + 24 * rows,
-  }
-}
-
-/** Where the method compares the pool's rows with each other. Undefined for a method that reads no vectors. */
-export async function planOverPool(
-  options: ResolvedOptions,
-  needs: readonly SignalNeed[],
-  of: PlanOf,
-): Promise<(Pick<SelectPlan, 'embedding' | 'seconds'> & { diskBytes: number }) | undefined> {
-  if (!readsEmbeddings(needs)) return undefined
-  const { rows } = of
+  if (!readsEmbeddings(needs)) return plan
   const { name, dimensions, perRow, imported } = await tryEmbedding(options, of)
-  const most = (need: SignalNeed) =>
-    need.signal === 'redundancy' ? (need.cells === 'auto' ? CELL_ROWS : Math.ceil(rows / need.cells)) : WHOLE_ROWS
-  // Each pair once, in cells where there are more rows than are compared together.
-  const compared = needs.flatMap((need) =>
-    need.signal === 'coverage' || need.signal === 'spread' || need.signal === 'redundancy'
-      ? [
-          {
-            stage: COMPARING[need.signal],
-            seconds: 0.2 + (rows * Math.min(rows, most(need)) * dimensions) / 2 / FIXED_RATE,
-          },
-        ]
-      : [],
-  )
-  return {
-    embedding: { name, dimensions },
-    seconds: [{ stage: `embed ${rows.toLocaleString('en')} rows`, seconds: rows * perRow }, ...compared],
-    diskBytes: (imported ? 0 : 4 * dimensions * rows) + 24 * rows,
-  }
+  if (plan.target) plan.target.embedding = { name, dimensions }
+  else plan.embedding = { name, dimensions }
+  const vectors = rows + targets
+  plan.seconds.push({
+    stage: `embed ${vectors.toLocaleString('en')} rows`,
+    seconds: (targets + rows * embeddings(needs, options)) * perRow,
+  })
+  const cost = { rows, targets, dimensions }
+  plan.seconds.push(...needs.flatMap((need) => stagesOf(need, cost)))
+  plan.diskBytes += (imported ? 0 : 4 * dimensions * vectors) + 24 * rows
+  return plan
 }
 
-const COMPARING = { coverage: 'cover the pool', spread: 'spread picks', redundancy: 'find likenesses' }
+/** Times that the pool is embedded: hidden states of different checkpoints are different vectors. */
+const embeddings = (needs: readonly SignalNeed[], { embedding }: ResolvedOptions): number =>
+  embedding !== 'proxy'
+    ? 1
+    : new Set(needs.flatMap((need) => (need.signal === 'embeddings' ? [need.checkpoint ?? 'late'] : []))).size
+
+/** Each pair once, in cells where there are more rows than are compared together. */
+function stagesOf(
+  need: SignalNeed,
+  { rows, targets, dimensions }: { rows: number; targets: number; dimensions: number },
+): SelectPlan['seconds'] {
+  const toTarget = (n: number) => (n * targets * dimensions) / TILE_RATE + (n * targets) / PAIR_RATE
+  const among = (stage: string, most: number) => [
+    { stage, seconds: 0.2 + (rows * Math.min(rows, most) * dimensions) / 2 / FIXED_RATE },
+  ]
+  switch (need.signal) {
+    case 'distance':
+      return [{ stage: 'domain test', seconds: 2 * toTarget(Math.min(rows, need.sample)) }]
+    case 'potential': {
+      const solved = Math.min(rows, need.sample)
+      return [
+        {
+          stage: `solve ${targets.toLocaleString('en')} x ${solved.toLocaleString('en')}`,
+          seconds: toTarget(solved) + (ITERATIONS * solved * targets) / (8 * PAIR_RATE),
+        },
+        { stage: 'score every row', seconds: toTarget(rows) },
+      ]
+    }
+    case 'order':
+      return [{ stage: 'neighbours', seconds: toTarget(rows) }]
+    case 'coverage':
+      return among('cover the pool', WHOLE_ROWS)
+    case 'spread':
+      return among('spread picks', WHOLE_ROWS)
+    case 'redundancy':
+      return among('find likenesses', need.cells === 'auto' ? CELL_ROWS : Math.ceil(rows / need.cells))
+    default:
+      return []
+  }
+}
 
 /** Dimensions of the embedding, and seconds that it takes for a row. */
 async function tryEmbedding(

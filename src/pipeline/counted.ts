@@ -1,0 +1,89 @@
+/** What a plan knows of a dataset without writing anything: its rows, its text, and how many tokens they make. */
+
+import type { Dataset } from '../dataset/dataset.ts'
+import { nanoVocabulary } from '../models/nano.ts'
+import { loadTokenizer } from '../tokenizer/load.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { TokenRows } from '../training/rows.ts'
+import { recordEncoder, trainOnPool } from './pool.ts'
+
+/** Text that is tokenised to count tokens; of a larger pool every k-th row. */
+const COUNTED_BYTES = 2 ** 24
+/** Text that the plan's tokenizer is trained on. */
+const TOKENIZER_BYTES = 2 ** 22
+
+/** What one pass over the records says. */
+export interface TextFacts {
+  rows: number
+  textBytes: number
+  /** Whether a record names its source. */
+  sources: boolean
+  /** Of the pass. */
+  seconds: number
+}
+
+export async function readTexts(dataset: Dataset, signal?: AbortSignal): Promise<TextFacts> {
+  const started = performance.now()
+  let textBytes = 0
+  let sources = false
+  for await (const { records } of dataset.batches({ signal }))
+    for (const { turns, source } of records) {
+      sources ||= source !== undefined
+      for (const { content } of turns) textBytes += Buffer.byteLength(content)
+    }
+  const seconds = (performance.now() - started) / 1000
+  return { rows: dataset.report().rows, textBytes, sources, seconds }
+}
+
+export interface Counted extends TokenRows {
+  tokens: number
+  trained: number
+  tokenizer: Tokenizer
+  vocabularySize: number
+  /** False where lengths are those of a sample, repeated. */
+  exact: boolean
+  /** Time to train the tokenizer and tokenise the whole pool. */
+  secondsForPool: number
+}
+
+/** Lengths and labels of all rows, tokenised; of a large pool those of every k-th row, repeated. */
+export async function countTokens(
+  dataset: Dataset,
+  { rows, textBytes }: Pick<TextFacts, 'rows' | 'textBytes'>,
+  { tokenizer: given, onBadRow, signal }: { tokenizer?: Tokenizer; onBadRow: 'stop' | 'skip'; signal?: AbortSignal },
+): Promise<Counted> {
+  const started = performance.now()
+  const asked = { vocabularySize: nanoVocabulary(textBytes), textBytes, maximumBytes: TOKENIZER_BYTES }
+  const tokenizer = given ?? loadTokenizer((await trainOnPool(dataset, asked, signal)).json)
+  const trainingSeconds = (performance.now() - started) / 1000
+  const stride = Math.max(1, Math.ceil(textBytes / COUNTED_BYTES))
+  const sampled: { length: number; labels: number }[] = []
+  const encode = recordEncoder(tokenizer, onBadRow)
+  let encoding = 0
+  for await (const { records } of dataset.batches({ signal })) {
+    const from = performance.now()
+    for (const record of records) {
+      if (record.row % stride !== 0) continue
+      const ids = encode.tokens(record)
+      sampled.push({ length: ids.length, labels: ids.reduce((total, id) => total + (id >>> 31), 0) })
+    }
+    encoding += performance.now() - from
+  }
+  const lengths = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].length)
+  const labels = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].labels)
+  const sum = (values: Uint32Array) => values.reduce((total, value) => total + value, 0)
+  return {
+    count: rows,
+    lengths,
+    labels,
+    tokens: sum(lengths),
+    trained: sum(labels),
+    tokenizer,
+    vocabularySize: tokenizer.vocabularySize,
+    exact: stride === 1 && (given !== undefined || textBytes <= TOKENIZER_BYTES),
+    secondsForPool: trainingSeconds + (stride * encoding) / 1000,
+    read: (row) => {
+      throw new Error(`row ${row} of a plan has no tokens`)
+    },
+  }
+}
