@@ -51,8 +51,9 @@ describe('the plan of a comparison', () => {
     expect(total).toBe(signals + training + scoring)
     const trained = summary.rows.flatMap((row) => (row.method === 'none' ? [] : [row.training.flops * 2]))
     const counted = trained.reduce((sum, flops) => sum + flops, 0)
-    expect(training / counted).toBeGreaterThan(0.7)
-    expect(training / counted).toBeLessThan(1.4)
+    // Labels of batches as small as these are padded, which the plan does not count.
+    expect(training / counted).toBeGreaterThan(0.5)
+    expect(training / counted).toBeLessThan(1.1)
     expect(plan.answers).toBeUndefined()
     expect(plan.secondsTotal).toBeGreaterThan(0)
   }, 60_000)
