@@ -82,7 +82,7 @@ async function planEmbedded(asking: readonly Asking[], of: PlanOf): Promise<Comp
     // The options of a method that names the target, where one does.
     const { options } = group.find((one) => one.options.target.length > 0) ?? group[0]
     const plan = await planCompared(options, needs, of)
-    total.target ??= plan.target
+    if (plan.target) total.target = { ...total.target, ...plan.target }
     total.embedding ??= plan.embedding
     total.seconds.push(...plan.seconds)
     total.diskBytes += plan.diskBytes

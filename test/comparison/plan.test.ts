@@ -102,7 +102,13 @@ describe('the plan of a comparison', () => {
   }, 60_000)
 
   it('tells of answers that its time does not hold, and scores an untouched pretrained target once', async () => {
-    const options = setting({ metrics: ['exact-match', 'nll'], seeds: 3, budgets: ['20%'], methods: ['random'], set: {} })
+    const options = setting({
+      metrics: ['exact-match', 'nll'],
+      seeds: 3,
+      budgets: ['20%'],
+      methods: ['random'],
+      set: {},
+    })
     const targetModel = join(options.home, 'model')
     tinyModel(targetModel)
     const plan = await planCompare({ ...options, targetModel, epochs: 2, learningRate: 1e-3 }, { ort })
