@@ -2,8 +2,9 @@
 
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { argmax } from '../engine/operators/argmax.ts'
+import { likeliest, screenOf } from '../engine/operators/likeliest.ts'
 import { matmul } from '../engine/operators/matmul.ts'
-import { compile, type Device } from '../engine/session.ts'
+import { compile, type Device, type Executable } from '../engine/session.ts'
 import { input, type Tensor, type TensorMap } from '../engine/tensor.ts'
 import { WinnowError } from '../errors.ts'
 import type { Cache } from '../models/heads.ts'
@@ -30,10 +31,11 @@ export interface Decoder {
   release(): Promise<void>
 }
 
-/** Outputs of the decoding graph: `logits` or `next` of the asked positions, `hidden` there, and `present/…` for the cache. */
+/** Outputs of the decoding graph: `next` or `logits` of the asked positions, `hidden` there, and `present/…` for the cache. */
 export function decodingGraph(
   model: LanguageModel,
   maxLength: number,
+  choose: (hidden: Tensor, output: Tensor) => Record<string, Tensor> = both,
 ): { outputs: Record<string, Tensor>; cache: Cache } {
   const { hidden, output, cache } = model.graph({
     positions: input('positions', ['labels'], 'int32'),
@@ -41,17 +43,28 @@ export function decodingGraph(
     cached: true,
   })
   if (cache === undefined) throw new Error(`decodingGraph: '${model.family}' has no cached graph`)
-  const logits = matmul(hidden, output, { transposeB: true })
   const present = cacheSides(cache.layers).map(({ output }, i) => {
     const layer = cache.layers[Math.floor(i / 2)]
     return [output, i % 2 === 0 ? layer.keys : layer.values] as const
   })
-  return { outputs: { logits, next: argmax(logits), hidden, ...Object.fromEntries(present) }, cache }
+  return { outputs: { ...choose(hidden, output), hidden, ...Object.fromEntries(present) }, cache }
 }
+
+const logitsOf = (hidden: Tensor, output: Tensor) => ({ logits: matmul(hidden, output, { transposeB: true }) })
+
+/** ONNX Runtime computes all outputs of a graph, so that the likeliest tokens cost little beside logits that are there. */
+function both(hidden: Tensor, output: Tensor): Record<string, Tensor> {
+  const { logits } = logitsOf(hidden, output)
+  return { logits, next: argmax(logits) }
+}
+
+/** Vocabularies from which on the likeliest token is looked for in 8 bits first: reading the matrix is then much of a step. */
+const LARGE_VOCABULARY = 8192
 
 /**
  * Compiles the graph with the weights in it, arranged for products once: beside the weights that are given 4 bytes a parameter, and 4 more for those of an
- * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph.
+ * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph. On cpu, a large vocabulary has
+ * two, one for greedy tokens (`likeliest`, with 1 byte more for each number of the output embedding) and one for logits, each compiled when it is first asked.
  */
 export async function compileDecoder(
   model: LanguageModel,
@@ -59,10 +72,22 @@ export async function compileDecoder(
   device: Device,
   maxLength: number,
 ): Promise<Decoder> {
-  const { outputs, cache } = decodingGraph(model, maxLength)
-  const executable = await compile(outputs, device, { frozen: weights })
+  const large = device.name === 'cpu' && model.vocabularySize >= LARGE_VOCABULARY
+  const compileFor = (choose: typeof both) =>
+    compile(decodingGraph(model, maxLength, choose).outputs, device, { frozen: weights })
+  const { cache } = decodingGraph(model, maxLength)
   const present = cacheSides(cache.layers).map(({ output }) => output)
-  const run = async (reading: Reading, wanted: readonly string[]) => {
+  const shared = large ? undefined : await compileFor(both)
+  const greedily = once(
+    () => shared ?? compileFor((hidden, output) => ({ next: likeliest(hidden, output, screenFor(output)) })),
+  )
+  const fully = once(() => shared ?? compileFor(logitsOf))
+  const screenFor = ({ node, shape }: Tensor) => {
+    const matrix = weights.get(node.name as string)
+    if (matrix === undefined) throw new Error(`compileDecoder: the weights have no '${node.name}'`)
+    return screenOf(matrix.data as Float32Array, shape[1] as number)
+  }
+  const run = async (executable: Executable, reading: Reading, wanted: readonly string[]) => {
     const results = await executable.run(feedsOf(reading, device), undefined, [...wanted, ...present])
     const entries = Object.fromEntries(present.map((name) => [name, results[name].data as Float32Array]))
     return { results, entries }
@@ -70,17 +95,32 @@ export async function compileDecoder(
   return {
     layers: cache.layers,
     async greedy(reading) {
-      const { results, entries } = await run(reading, ['next', 'hidden'])
+      const { results, entries } = await run(await greedily.value(), reading, ['next', 'hidden'])
       checkFinite(results.hidden.data as Float32Array)
       return { ids: results.next.data as Int32Array, entries }
     },
     async logits(reading) {
-      const { results, entries } = await run(reading, ['logits'])
+      const { results, entries } = await run(await fully.value(), reading, ['logits'])
       const logits = results.logits.data as Float32Array
       checkFinite(logits)
       return { logits, entries }
     },
-    release: () => executable.release(),
+    async release() {
+      const compiled = new Set([shared, ...(await Promise.all([greedily.made(), fully.made()]))])
+      for (const executable of compiled) await executable?.release()
+    },
+  }
+}
+
+/** What `make` gives, made when it is first asked for. */
+function once<T>(make: () => T | Promise<T>) {
+  let made: Promise<T> | undefined
+  return {
+    value: () => {
+      made ??= Promise.resolve().then(make)
+      return made
+    },
+    made: async () => made?.catch(() => undefined),
   }
 }
 

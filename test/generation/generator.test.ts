@@ -3,6 +3,9 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { WinnowError } from '../../src/errors.ts'
 import { compileDecoder } from '../../src/generation/decoder.ts'
 import { compileGenerator, type Generator } from '../../src/generation/generator.ts'
+import type { Sampling } from '../../src/generation/sampling.ts'
+import { languageModel } from '../../src/models/config.ts'
+import { initialParameters } from '../../src/models/parameters.ts'
 import { loadTokenizer } from '../../src/tokenizer/load.ts'
 import { cpu } from '../engine/devices.ts'
 import { families, greedy, modelOf } from './models.ts'
@@ -43,6 +46,37 @@ describe('greedy generation', () => {
     expect(tokenizer.decode(tokens).trimStart()).toMatch(
       /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\. One day, she saw a big, red ball\./,
     )
+  })
+
+  it.each([
+    true,
+    false,
+  ])('of a large vocabulary is the first of the likeliest, in any batch (tied embeddings: %s)', async (tied) => {
+    const model = languageModel({
+      ...{ architectures: ['LlamaForCausalLM'], model_type: 'llama', hidden_act: 'silu', hidden_size: 32 },
+      ...{
+        num_hidden_layers: 2,
+        intermediate_size: 64,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        vocab_size: 9001,
+      },
+      ...{ max_position_embeddings: 64, rms_norm_eps: 1e-5, rope_theta: 10_000, tie_word_embeddings: tied },
+      ...{ initializer_range: 0.5 },
+    })
+    const weights = initialParameters(model.parameters, 3)
+    const many = Array.from({ length: 14 }, (_, i) =>
+      Uint32Array.from({ length: 1 + (i % 5) }, (_, j) => (i * 311 + j * 1700) % 9001),
+    )
+    const device = { ...cpu, threads: 2 }
+    const continuations = async (batch: number, sampling?: Sampling) => {
+      const generator = await compileGenerator({ model, weights, device, maxLength: 64, batch })
+      compiled.push(generator)
+      return idsOf(await generator.generate({ prompts: many, maxNewTokens: 30, sampling }))
+    }
+    const sampled = await continuations(14, { temperature: 1, topK: 1, seed: 0 })
+    expect(new Set(sampled.flat()).size).toBeGreaterThan(50)
+    for (const batch of [1, 8, 14]) expect(await continuations(batch)).toEqual(sampled)
   })
 
   it('gives the same tokens whatever the batch, the threads and the order of prompts', async () => {

@@ -2,7 +2,7 @@
 
 import { type Dim, formatShape, type Shape, sameShape } from '../shape.ts'
 import { type Node, reachable, type Tensor, type TensorMap } from '../tensor.ts'
-import type { Attributes, OnnxGraph, OnnxInitializer, OnnxNode, OnnxType, OnnxValue } from './protobuf.ts'
+import type { Attributes, OnnxData, OnnxGraph, OnnxInitializer, OnnxNode, OnnxType, OnnxValue } from './protobuf.ts'
 
 /** Of the factors of matrix products. */
 export type ProductPrecision = 'float32' | 'float16' | 'bfloat16'
@@ -12,6 +12,16 @@ const CAST = { float32: 1, float16: 10, bfloat16: 16 } as const
 
 /** `gpu`: webgpu, where 64-bit integers and some contributed operators do not exist. */
 export type LoweringTarget = 'cpu' | 'gpu'
+
+/** Bytes of a constant inside the model; larger ones are given beside it. */
+const INSIDE = 2 ** 20
+
+function typeOf(data: OnnxData): OnnxType {
+  if (data instanceof Float32Array) return 'float32'
+  if (data instanceof Int32Array) return 'int32'
+  if (data instanceof BigInt64Array) return 'int64'
+  return data instanceof Int8Array ? 'int8' : 'uint8'
+}
 
 interface Names {
   next: number
@@ -66,10 +76,10 @@ export class Lowering {
     return this.node(operator, inputs, attributes, 'com.microsoft')
   }
 
-  constant(data: Float32Array | Int32Array | BigInt64Array, shape: readonly number[]): string {
+  constant(data: OnnxData, shape: readonly number[]): string {
     const name = this.fresh('constant')
-    const type: OnnxType = data instanceof Float32Array ? 'float32' : data instanceof Int32Array ? 'int32' : 'int64'
-    this.initializers.push({ name, type, shape, data })
+    const external = data.byteLength > INSIDE ? { external: true } : {}
+    this.initializers.push({ name, type: typeOf(data), shape, data, ...external })
     return name
   }
 

@@ -3,8 +3,10 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import type { Shape } from '../shape.ts'
 
-export type OnnxType = 'float32' | 'int32' | 'int64'
-const elementTypes: Record<OnnxType, number> = { float32: 1, int32: 6, int64: 7 }
+export type OnnxType = 'float32' | 'uint8' | 'int8' | 'int32' | 'int64'
+const elementTypes: Record<OnnxType, number> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7 }
+
+export type OnnxData = Float32Array | Uint8Array | Int8Array | Int32Array | BigInt64Array
 
 /** Strings are emitted as STRING, whole arrays as INTS, integers as INT, `{ float }` as FLOAT. */
 export type AttributeValue = number | string | readonly number[] | { float: number } | { graph: OnnxGraph }
@@ -22,7 +24,7 @@ export interface OnnxInitializer {
   name: string
   type: OnnxType
   shape: readonly number[]
-  data: Float32Array | Int32Array | BigInt64Array
+  data: OnnxData
   /** Given to ONNX Runtime beside the model, under the initializer's name: a model's own bytes end at 2 GB. */
   external?: boolean
 }

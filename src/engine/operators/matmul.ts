@@ -67,7 +67,7 @@ function lastTwo(shape: Shape, transposed: boolean): [Dim, Dim] {
   return transposed ? [columns, rows] : [rows, columns]
 }
 
-function matmulArrays(a: NdArray, b: NdArray, options: Required<Omit<MatmulOptions, 'bias'>>): NdArray {
+export function matmulArrays(a: NdArray, b: NdArray, options: Required<Omit<MatmulOptions, 'bias'>>): NdArray {
   const [m, inner] = lastTwo(a.shape, options.transposeA) as number[]
   const [, n] = lastTwo(b.shape, options.transposeB) as number[]
   const batch = a.shape.slice(0, -2)
