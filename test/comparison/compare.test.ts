@@ -110,6 +110,23 @@ describe('compare', () => {
     expect(existsSync(join(options.run, 'target/tokens.bin'))).toBe(true)
   })
 
+  it('trains adapters of a pretrained target, and lets the target write with them', async () => {
+    const options = setting({ seeds: 2, budgets: ['50%'], methods: ['random'], set: {}, steps: 40 })
+    const targetModel = join(options.home, 'model')
+    tinyModel(targetModel)
+    const asked = { ...options, targetModel, lora: 4, learningRate: 2e-2, metrics: ['nll', 'rouge-l'] as const }
+    const { summary } = await compare({ ...asked, metrics: [...asked.metrics], maxNewTokens: 8 }, { ort })
+    const { parameters, trained } = summary.target
+    expect(trained).toBeLessThan(parameters / 2)
+    const [random, full, none] = summary.rows
+    const [nll, written] = [0, 2]
+    for (const row of [random, full]) expect(row.scores[nll].mean).toBeLessThan(none.scores[nll].mean - 0.2)
+    // Another seed begins with other adapters; the untouched model has none.
+    expect(full.scores[nll].values[0]).not.toBe(full.scores[nll].values[1])
+    expect(none.scores[nll].values[0]).toBe(none.scores[nll].values[1])
+    expect(summary.rows.map(({ scores }) => scores[written].metric)).toEqual(Array(3).fill('rouge-l'))
+  })
+
   it('says that rows of a test set are in the pool', async () => {
     const options = setting({ seeds: 1, budgets: ['50%'] })
     writePool(join(options.home, 'test.jsonl'), poolLines({ svamp: 62, gsm8k: 0 }).slice(58))
