@@ -50,6 +50,7 @@ interface CompareFlags extends CommonFlags {
   testRows?: number
   set?: string[]
   dryRun?: boolean
+  keepTargets?: boolean
   signal?: string[]
   price?: number
   currency?: string
@@ -102,6 +103,7 @@ export function defineCompare(command: Command): void {
   add(target, '--epochs <n>', 'passes over each pick: equal epochs in place of equal steps', wholeNumber(1))
   add(target, '--learning-rate <rate>', 'peak of a cosine schedule (default: 2e-5, with --lora 2e-4)', rate)
   addPasses(add, target)
+  add(target, '--keep-targets', 'keep each trained target as a model, so that further tests and metrics train nothing')
   add(target, '--price <money>', 'of a million trained tokens, for the break-even', money)
   add(target, '--currency <name>', 'of the price (default: USD)')
   const proxy = 'The proxy:'
@@ -151,6 +153,7 @@ export function defineCompare(command: Command): void {
               `${renderComparison(summary, terminal)}\n${pairs([
                 ['report', terminal.style('bold', shownPath(report))],
                 ['picks', shownPath(join(result.run, 'picks'))],
+                ...(flags.keepTargets ? [['targets', shownPath(join(result.run, 'targets'))] as [string, string]] : []),
               ])}\n`,
           })
         },
@@ -171,7 +174,7 @@ function money(text: string): number {
 function optionsOf(pool: string[], flags: CompareFlags): Omit<CompareOptions, 'device'> {
   const { proxyEpochs, proxyLearningRate, proxyBatch, proxyLora } = flags
   const { seeds, testFields, testTemplate, targetModel, targetRevision, steps, maxNewTokens } = flags
-  const { programs, testRows, price, currency, signal, set = [] } = flags
+  const { programs, testRows, price, currency, keepTargets, signal, set = [] } = flags
   const proxyTraining: TrainingOptions = {
     ...{ epochs: proxyEpochs, learningRate: proxyLearningRate, batch: proxyBatch, lora: proxyLora },
   }
@@ -179,7 +182,7 @@ function optionsOf(pool: string[], flags: CompareFlags): Omit<CompareOptions, 'd
     ...commonOf(flags),
     ...targetFlags(flags as Record<string, unknown>),
     ...{ pool, seeds, testFields, testTemplate, targetModel, targetRevision, steps, maxNewTokens },
-    ...{ programs, testRows, price, currency, proxyTraining },
+    ...{ programs, testRows, price, currency, keepTargets, proxyTraining },
     methods: list(flags.methods),
     budgets: list(flags.budgets),
     test: flags.test ?? [],

@@ -9,10 +9,9 @@ import { endTokens, promptTokens } from '../generation/prompts.ts'
 import type { Context } from '../pipeline/context.ts'
 import type { Json } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { mergeLora } from '../training/lora.ts'
 import type { Answerer } from './cells.ts'
 import type { ResolvedCompareOptions } from './options.ts'
-import type { TargetModel } from './target-model.ts'
+import { type TargetModel, targetWeights } from './target-model.ts'
 import type { Test } from './tests.ts'
 
 export interface OpenedAnswerer extends Answerer, AsyncDisposable {
@@ -54,13 +53,9 @@ export async function maybeAnswerer(
       known.set(test, await askedOf(test, context.signal))
     },
     async score(trainer, test, { signal }) {
-      const { model, choices } = target.proxy
+      const { model } = target.proxy
       const { tokenizer } = target.tokens
-      const { parameters } = await trainer.state()
-      const weights =
-        choices.lora === undefined || target.pretrained === undefined
-          ? parameters
-          : mergeLora(model, await target.pretrained.weights(), parameters, choices.lora)
+      const weights = await targetWeights(target, (await trainer.state()).parameters)
       const generator = await compileGenerator({ model, weights, device: context.device, maxLength: target.maxLength })
       try {
         const { tasks, asking } = known.get(test) ?? (await askedOf(test, signal))

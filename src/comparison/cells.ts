@@ -5,11 +5,13 @@ import type { Cell, MetricName } from '../evaluation/comparison.ts'
 import { type Context, notify } from '../pipeline/context.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
-import { runStage } from '../runs/stage.ts'
+import { runStage, type StageWork } from '../runs/stage.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { planBatches } from '../training/batches.ts'
+import type { TrainingState } from '../training/state.ts'
 import type { Trainer } from '../training/trainer.ts'
 import { scoreRows, scoringTokens } from '../training/trajectories.ts'
+import { keptDirectory, trainAndKeep } from './kept.ts'
 import type { ResolvedCompareOptions } from './options.ts'
 import type { TargetModel } from './target-model.ts'
 import type { Test } from './tests.ts'
@@ -126,29 +128,40 @@ async function runCell(
   const metrics = ['nll' as MetricName, ...(answer?.metrics ?? [])]
   const fileOf = (key: string, metric: string, test: number) =>
     `cells/${key.slice(0, 12)}/${metric}-test${test + 1}.npy`
+  // An untouched pretrained model has nothing that depends on a seed.
+  const trained = {
+    model: { ...(proxy.identity as Record<string, Json>) },
+    ...length,
+    seed: label === 'none' && target.pretrained ? 0 : seed,
+  }
+  const environment = {
+    device: device.name,
+    precision: options.precision,
+    onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
+  }
+  const inputs = { tokens: tokens.hash, selected: hashJson(Array.from(trainOn)) }
+  const identity = { inputs, options: { ...trained, ...environment } }
+  const keeps = trainOn.length > 0 && (options.keepTargets || keptDirectory(run, identity) !== undefined)
+  /** In the stage whose parts it goes on from. */
+  const trainIn = async (work: StageWork) => {
+    const resumed = await lastState(work)
+    const trainer = await open(seed, resumed?.state)
+    const training = await train(context, { work, trainer, target, trainOn, ...length, seed, resumed, onProgress })
+    return { trainer, training }
+  }
   const result = await runStage<Json>(run, {
     name: 'cell',
     version: 1,
-    inputs: {
-      tokens: tokens.hash,
-      selected: hashJson(Array.from(trainOn)),
-      ...Object.fromEntries(tests.map(({ tokens }, i) => [`test ${i + 1}`, tokens.hash])),
-    },
+    inputs: { ...inputs, ...Object.fromEntries(tests.map(({ tokens }, i) => [`test ${i + 1}`, tokens.hash])) },
     options: {
-      model: { ...(proxy.identity as Record<string, Json>) },
-      ...length,
-      // An untouched pretrained model has nothing that depends on a seed.
-      seed: label === 'none' && target.pretrained ? 0 : seed,
+      ...trained,
       answers: answer?.identity ?? null,
       scored: tests.map(({ rows }) => rows.length),
-      device: device.name,
-      precision: options.precision,
-      onnxruntime: run.manifest.versions['onnxruntime-node'] ?? '',
+      ...environment,
     },
     async execute(work) {
-      const resumed = await lastState(work)
-      const trainer = await open(seed, resumed?.state)
-      const training = await train(context, { work, trainer, target, trainOn, ...length, seed, resumed, onProgress })
+      const keeping = { target, train: trainIn, open: (state: TrainingState) => open(seed, state) }
+      const { trainer, training } = keeps ? await trainAndKeep(run, identity, keeping) : await trainIn(work)
       const outputs: OutputRecord[] = []
       for (const [i, test] of tests.entries()) {
         onProgress(0.95, `scoring ${test.name}`)
@@ -186,6 +199,7 @@ async function runCell(
   return {
     cell: {
       ...{ method: label, budget: plan.budget, seed, training, scores },
+      kept: trainOn.length === 0 ? undefined : keptDirectory(run, identity),
       selected: {
         rows: label === 'none' ? 0 : selected.length,
         tokens: trainOn.reduce((total, row) => total + Math.min(store.lengths[row], target.maxLength), 0),

@@ -253,8 +253,11 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
   }
 }
 
-/** For the manifest: how often each stage was executed in this directory, and which methods read what it gave. */
-function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Comparison): Record<string, Json> {
+/** For the manifest: how often each stage was executed in this directory, which methods read what it gave, and where kept targets lie. */
+function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells, budgets }: Comparison): Record<string, Json> {
+  const kept = cells.flatMap(({ method, budget, seed, kept: directory }) =>
+    directory === undefined ? [] : [{ method, budget: budgets[budget]?.text ?? null, seed, directory }],
+  )
   const executed = new Map<string, Map<string, number>>()
   for (const { event, stage, key } of run.journal.records) {
     if (event !== 'done') continue
@@ -275,6 +278,7 @@ function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Compa
       ]),
     ),
     cells: cells.length,
+    ...(kept.length > 0 && { targets: kept }),
   }
 }
 

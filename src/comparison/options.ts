@@ -49,6 +49,8 @@ export interface CompareOptions
   testRows?: number
   /** Seconds of training between two states that a killed cell goes on from. Default 60. */
   stateSeconds?: number
+  /** Keep every target that is trained, as a model directory, so that further tests and metrics train nothing. Default false. */
+  keepTargets?: boolean
   /** Of a pretrained proxy's fine-tuning. */
   proxyTraining?: TrainingOptions
   /** Options for every method that has them. */
@@ -74,6 +76,7 @@ export interface ResolvedCompareOptions extends ResolvedOptions {
   maxNewTokens: number
   programs: boolean
   stateSeconds: number
+  keepTargets: boolean
   testRows?: number
   price?: { perMillionTokens: number; currency: string }
 }
@@ -159,6 +162,7 @@ export function resolveCompareOptions(options: CompareOptions): ResolvedCompareO
     maxNewTokens: wholeNumber(options.maxNewTokens, 256, '--max-new-tokens', 1),
     programs: options.programs ?? false,
     stateSeconds: options.stateSeconds ?? 60,
+    keepTargets: options.keepTargets ?? false,
     testRows: options.testRows === undefined ? undefined : wholeNumber(options.testRows, 1, '--test-rows', 1),
     price:
       options.price === undefined

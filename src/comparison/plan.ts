@@ -140,14 +140,15 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
       ...{ signals: signals.flops.total, training: targets.flops.training, scoring: targets.flops.scoring },
       total: signals.flops.total + targets.flops.training + targets.flops.scoring,
     },
-    // Tokens with their index, what signals leave, picks, scores of every target, the state that a stopped target goes on from.
+    // Tokens with their index, what signals leave, picks, scores of every target, the state that a stopped target goes on from, kept targets.
     diskBytes: Math.round(
       4 * (counted.tokens + (same ? 0 : ofTarget.tokens)) +
         40 * rows +
         signals.diskBytes +
         4 * picked +
         4 * (1 + wanted.length) * testRows * (targets.facts.count + targets.facts.untouched) +
-        12 * targets.facts.trained,
+        12 * targets.facts.trained +
+        (options.keepTargets ? 4 * targets.facts.parameters * targets.facts.count : 0),
     ),
     seconds,
     secondsTotal: seconds.reduce((sum, stage) => sum + stage.seconds, 0),

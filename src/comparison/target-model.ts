@@ -1,6 +1,7 @@
 /** The model that is trained on every pick: what it is, how long it trains, and the pool in its tokens. */
 
 import type { Dataset } from '../dataset/dataset.ts'
+import type { TensorMap } from '../engine/tensor.ts'
 import type { ResolvedBudget } from '../methods/budget.ts'
 import { isNano, type NanoSize, namedSize, nanoSize } from '../models/nano.ts'
 import type { BaseOptions, Context } from '../pipeline/context.ts'
@@ -10,6 +11,7 @@ import type { OpeningOptions, Pretrained } from '../pipeline/pretrained.ts'
 import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
 import { type CountedRows, nanoProxy, proxyFor, rowsPerStep, type TrainedProxy } from '../pipeline/proxy.ts'
 import { planBatches } from '../training/batches.ts'
+import { mergeLora } from '../training/lora.ts'
 import { trainableRows } from '../training/trajectories.ts'
 import type { ResolvedCompareOptions } from './options.ts'
 
@@ -85,6 +87,15 @@ export async function planTarget(
       if (!same) tokens[Symbol.dispose]()
     },
   }
+}
+
+/** The weights of a trained target, adapters added in. */
+export async function targetWeights(
+  { proxy: { model, choices }, pretrained }: TargetModel,
+  parameters: TensorMap,
+): Promise<TensorMap> {
+  if (choices.lora === undefined || pretrained === undefined) return parameters
+  return mergeLora(model, await pretrained.weights(), parameters, choices.lora)
 }
 
 interface LengthOf {

@@ -31,6 +31,8 @@ export interface Cell {
   training: { steps: number; epochs: number; tokens: number; flops: number; seconds: number; loss: number }
   /** `scores[metric][test]`: one number a test row. */
   scores: { [metric: string]: { [test: string]: Float32Array } }
+  /** Where the trained target lies, if it was kept. */
+  kept?: string
 }
 
 /** What one method's pick cost, the signals that it needs included, as if it had been run alone. */

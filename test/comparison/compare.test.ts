@@ -1,11 +1,13 @@
 /** Whole comparisons on small real pools. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
+import { evaluate } from '../../src/answers/evaluate.ts'
 import { compare } from '../../src/comparison/compare.ts'
 import type { CompareOptions } from '../../src/comparison/options.ts'
+import type { MetricName } from '../../src/evaluation/comparison.ts'
 import { readNpy } from '../../src/signals/npy.ts'
 import { tinyModel } from '../pipeline/models.ts'
 import { directory, poolLines, writePool } from '../pipeline/pools.ts'
@@ -125,6 +127,57 @@ describe('compare', () => {
     expect(full.scores[nll].values[0]).not.toBe(full.scores[nll].values[1])
     expect(none.scores[nll].values[0]).toBe(none.scores[nll].values[1])
     expect(summary.rows.map(({ scores }) => scores[written].metric)).toEqual(Array(3).fill('rouge-l'))
+  })
+
+  it.each([
+    ['whole', {}],
+    ['with adapters', { lora: 2 }],
+  ])('keeps pretrained targets that were trained %s: a further test and metric train nothing', async (_, more) => {
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {}, steps: 30 })
+    const targetModel = join(options.home, 'model')
+    tinyModel(targetModel)
+    const asked = { ...options, ...more, targetModel, learningRate: 1e-2, keepTargets: true }
+    const first = await compare(asked, { ort })
+    const trained = () => done(options.run).filter(({ stage }) => stage === 'trained')
+    // The pick and the whole pool; an untouched model is there already.
+    expect(trained()).toHaveLength(2)
+    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
+    expect(facts.targets).toMatchObject([
+      { method: 'full', budget: null },
+      { method: 'random', budget: '50%', seed: 0 },
+    ])
+    const other = join(options.home, 'other.jsonl')
+    writePool(other, poolLines({ svamp: 99, gsm8k: 0 }).slice(91))
+    const test = [options.test[0], `other=${other}`]
+    const wider = { test, metrics: ['nll', 'rouge-l'] as MetricName[], maxNewTokens: 6 }
+    // Also where it is not asked for any more.
+    const second = await compare({ ...asked, ...wider, keepTargets: false }, { ort })
+    expect(trained()).toHaveLength(2)
+    const fresh = await compare({ ...asked, ...wider, keepTargets: false, run: `${options.run}-fresh` }, { ort })
+    expect(second.summary.rows.map(({ scores }) => scores)).toEqual(fresh.summary.rows.map(({ scores }) => scores))
+    expect(second.summary.rows[0].scores[0].mean).toBe(first.summary.rows[0].scores[0].mean)
+    expect(second.summary.rows.map(({ training }) => training)).toEqual(
+      first.summary.rows.map(({ training }) => training),
+    )
+    // A kept target is a model like any other.
+    const model = join(options.run, facts.targets[1].directory)
+    const { tests } = await evaluate(
+      { model, test: options.test, metrics: ['nll'], run: join(options.home, 'e'), out: join(options.home, 'e.jsonl') },
+      { ort },
+    )
+    expect(tests).toHaveLength(1)
+  })
+
+  it('keeps a nano target with the tokenizer of the pool, and trains it again where a file is torn', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {}, keepTargets: true })
+    const first = await compare(options, { ort })
+    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
+    for (const { directory } of facts.targets) truncateSync(join(options.run, directory, 'model.safetensors'), 1000)
+    const other = join(options.home, 'other.jsonl')
+    writePool(other, poolLines({ svamp: 99, gsm8k: 0 }).slice(91))
+    const second = await compare({ ...options, test: [options.test[0], `other=${other}`] }, { ort })
+    expect(done(options.run).filter(({ stage }) => stage === 'trained')).toHaveLength(4)
+    expect(second.summary.rows[0].scores[0].mean).toBe(first.summary.rows[0].scores[0].mean)
   })
 
   it('says that rows of a test set are in the pool', async () => {

@@ -1,0 +1,93 @@
+/** Trained targets that are kept, each as a model directory: what further tests and metrics score without training. */
+
+import type { Cell } from '../evaluation/comparison.ts'
+import { WEIGHTS_FILE } from '../hub/directory.ts'
+import { writeModelDirectory } from '../hub/saving.ts'
+import { writeSafetensors } from '../models/safetensors.ts'
+import { readTensors } from '../pipeline/checkpoints.ts'
+import type { Run } from '../runs/directory.ts'
+import type { Json } from '../runs/hash.ts'
+import type { OutputRecord } from '../runs/journal.ts'
+import { runStage, type Stage, type StageWork, stageKey } from '../runs/stage.ts'
+import type { TrainingState } from '../training/state.ts'
+import { startingState, type Trainer } from '../training/trainer.ts'
+import { type TargetModel, targetWeights } from './target-model.ts'
+
+/** What decides what a target is: as of a stage. */
+export type TargetIdentity = Pick<Stage<Json>, 'inputs' | 'options'>
+
+const stageOf = ({ inputs, options }: TargetIdentity) => ({ name: 'trained', version: 1, inputs, options })
+
+/** The directory of a target in the run, by the key of the stage that trained it. */
+const directoryOf = (key: string): string => `targets/${key.slice(0, 12)}`
+
+/** Where this target lies, if the run has it. */
+export function keptDirectory({ journal }: Run, identity: TargetIdentity): string | undefined {
+  const key = stageKey(stageOf(identity))
+  return journal.records.some((record) => record.event === 'done' && record.key === key) ? directoryOf(key) : undefined
+}
+
+export interface Trained {
+  trainer: Trainer
+  training: Cell['training']
+}
+
+interface Keeping {
+  target: TargetModel
+  train(work: StageWork): Promise<Trained>
+  /** A trainer in this state. */
+  open(state: TrainingState): Promise<Trainer>
+}
+
+/** Trains a target and keeps it, or loads it where the run has it whole. */
+export async function trainAndKeep(run: Run, identity: TargetIdentity, keeping: Keeping): Promise<Trained> {
+  const { target, train, open } = keeping
+  let trainer: Trainer | undefined
+  const { key, value } = await runStage<Json>(run, {
+    ...stageOf(identity),
+    async execute(work) {
+      const trained = await train(work)
+      trainer = trained.trainer
+      const outputs = await keepTarget(work, target, trainer)
+      return { outputs, value: JSON.parse(JSON.stringify({ training: trained.training })) as Json }
+    },
+  })
+  trainer ??= await open(await keptState(run.path(directoryOf(key)), target))
+  return { trainer, training: (value as unknown as Pick<Trained, 'training'>).training }
+}
+
+/** Of adapters as they were trained; the weights beside them have them added in. */
+const ADAPTERS = 'adapters.safetensors'
+
+/** Writes a target in the Hugging Face layout, float32. Memory: one more copy of the weights where adapters are merged. */
+async function keepTarget(work: StageWork, target: TargetModel, trainer: Trainer): Promise<OutputRecord[]> {
+  const directory = directoryOf(work.key)
+  const { proxy, pretrained, tokens } = target
+  const { parameters } = await trainer.state()
+  const weights = await targetWeights(target, parameters)
+  const files = pretrained?.files
+  const written = await writeModelDirectory(work.path(directory), {
+    config: { ...proxy.model.config },
+    tensors: proxy.model.parameters.map(({ name }) => {
+      const tensor = weights.get(name)
+      if (tensor === undefined) throw new Error(`keepTarget: the target has no '${name}'`)
+      return [name, { shape: tensor.shape, data: tensor.data as Float32Array }] as const
+    }),
+    tokenizerJson: files?.tokenizerJson ?? tokens.tokenizer.toJSON(),
+    tokenizerConfig: files?.tokenizerConfig,
+    generationConfig: files?.generationConfig,
+    specialTokensMap: files?.specialTokensMap,
+    chatTemplates: files?.chatTemplates,
+    // One file: it is read back whole.
+    maximumShardBytes: Number.POSITIVE_INFINITY,
+  })
+  const outputs = Object.entries(written).map(([name, record]) => ({ path: `${directory}/${name}`, ...record }))
+  if (proxy.choices.lora !== undefined)
+    outputs.push(await work.write(`${directory}/${ADAPTERS}`, writeSafetensors(parameters)))
+  return outputs
+}
+
+/** What was trained, for scoring: the moments are zero. */
+async function keptState(path: string, { proxy }: TargetModel): Promise<TrainingState> {
+  return startingState(await readTensors(`${path}/${proxy.choices.lora === undefined ? WEIGHTS_FILE : ADAPTERS}`))
+}
