@@ -6,29 +6,17 @@ import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { renderComparisonPlan } from '../../src/cli/comparison-plan.ts'
 import { compare } from '../../src/comparison/compare.ts'
-import type { CompareOptions } from '../../src/comparison/options.ts'
 import { planCompare } from '../../src/comparison/plan.ts'
 import { screen } from '../cli/screen.ts'
 import { tinyModel } from '../pipeline/models.ts'
-import { directory, poolLines, writePool } from '../pipeline/pools.ts'
-
-function setting(more: Partial<CompareOptions> = {}): CompareOptions & { home: string; run: string } {
-  const home = directory()
-  writePool(join(home, 'pool.jsonl'), poolLines({ svamp: 60, gsm8k: 6 }))
-  writePool(join(home, 'test.jsonl'), poolLines({ svamp: 90, gsm8k: 0 }).slice(80))
-  return {
-    ...{ home, pool: [join(home, 'pool.jsonl')], run: join(home, 'run'), test: [join(home, 'test.jsonl')] },
-    ...{ methods: ['random', 's2l'], budgets: ['20%', '50%'], seeds: 2, targetModel: 'nano:64x1' },
-    ...{ proxy: 'nano:64x1', threads: 1, set: { checkpoints: '2', clusters: '3' } },
-    ...more,
-  }
-}
+import { poolLines, writePool } from '../pipeline/pools.ts'
+import { setting } from './settings.ts'
 
 const stages = ({ seconds }: { seconds: { stage: string }[] }) => seconds.map(({ stage }) => stage)
 
 describe('the plan of a comparison', () => {
   it('has the targets, steps, proxy and tokens that the comparison then has, and writes nothing', async () => {
-    const options = setting()
+    const options = setting({ steps: undefined })
     const plan = await planCompare(options, { ort })
     expect(readdirSync(options.home).sort()).toEqual(['pool.jsonl', 'test.jsonl'])
     const { summary } = await compare(options, { ort })
@@ -111,7 +99,10 @@ describe('the plan of a comparison', () => {
     })
     const targetModel = join(options.home, 'model')
     tinyModel(targetModel)
-    const plan = await planCompare({ ...options, targetModel, epochs: 2, learningRate: 1e-3 }, { ort })
+    const plan = await planCompare(
+      { ...options, targetModel, steps: undefined, epochs: 2, learningRate: 1e-3 },
+      { ort },
+    )
     expect(plan.targets).toMatchObject({ epochs: 2, untouched: 1, count: 6 })
     expect(plan.targets.steps).toBeUndefined()
     expect(plan.answers).toEqual({ metrics: ['exact-match'], texts: 10 * 7, maxNewTokens: 256 })
