@@ -2,7 +2,7 @@
 
 import type { Tensor as OrtTensor } from 'onnxruntime-common'
 import { argmax } from '../engine/operators/argmax.ts'
-import { likeliest, screenOf } from '../engine/operators/likeliest.ts'
+import { argmaxProduct, FEW_ROWS, largestNorm, screenOf } from '../engine/operators/argmax-product.ts'
 import { matmul } from '../engine/operators/matmul.ts'
 import { compile, type Device, type Executable } from '../engine/session.ts'
 import { input, type Tensor, type TensorMap } from '../engine/tensor.ts'
@@ -63,30 +63,30 @@ const LARGE_VOCABULARY = 8192
 
 /**
  * Compiles the graph with the weights in it, arranged for products once: beside the weights that are given 4 bytes a parameter, and 4 more for those of an
- * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph. On cpu, a large vocabulary has
- * two, one for greedy tokens (`likeliest`, with 1 byte more for each number of the output embedding) and one for logits, each compiled when it is first asked.
+ * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph, `rows` texts at most.
+ *
+ * On cpu a large vocabulary has two graphs, each compiled when it is first asked: one for logits, and one for greedy tokens (`argmaxProduct`). For 8 rows
+ * or fewer the latter has the output embedding as it is and in 8 bits, 6 bytes a number in place of 8.
+ *
+ * @throws {WinnowError} as `compile`; `not-finite`, when greedy tokens are first asked for, of an output embedding that is not.
  */
 export async function compileDecoder(
   model: LanguageModel,
   weights: TensorMap,
   device: Device,
   maxLength: number,
+  rows: number,
 ): Promise<Decoder> {
-  const large = device.name === 'cpu' && model.vocabularySize >= LARGE_VOCABULARY
   const compileFor = (choose: typeof both) =>
     compile(decodingGraph(model, maxLength, choose).outputs, device, { frozen: weights })
   const { cache } = decodingGraph(model, maxLength)
   const present = cacheSides(cache.layers).map(({ output }) => output)
+  const large = device.name === 'cpu' && model.vocabularySize >= LARGE_VOCABULARY
   const shared = large ? undefined : await compileFor(both)
   const greedily = once(
-    () => shared ?? compileFor((hidden, output) => ({ next: likeliest(hidden, output, screenFor(output)) })),
+    () => shared ?? compileFor((hidden, output) => ({ next: largest(hidden, output, weights, rows) })),
   )
   const fully = once(() => shared ?? compileFor(logitsOf))
-  const screenFor = ({ node, shape }: Tensor) => {
-    const matrix = weights.get(node.name as string)
-    if (matrix === undefined) throw new Error(`compileDecoder: the weights have no '${node.name}'`)
-    return screenOf(matrix.data as Float32Array, shape[1] as number)
-  }
   const run = async (executable: Executable, reading: Reading, wanted: readonly string[]) => {
     const results = await executable.run(feedsOf(reading, device), undefined, [...wanted, ...present])
     const entries = Object.fromEntries(present.map((name) => [name, results[name].data as Float32Array]))
@@ -107,18 +107,33 @@ export async function compileDecoder(
     },
     async release() {
       const compiled = new Set([shared, ...(await Promise.all([greedily.made(), fully.made()]))])
-      for (const executable of compiled) await executable?.release()
+      await Promise.all([...compiled].map((executable) => executable?.release()))
     },
   }
 }
 
-/** What `make` gives, made when it is first asked for. */
+function largest(hidden: Tensor, output: Tensor, weights: TensorMap, rows: number): Tensor {
+  const matrix = weights.get(output.node.name as string)
+  if (matrix === undefined) throw new Error(`compileDecoder: the weights have no '${output.node.name}'`)
+  const [data, d] = [matrix.data as Float32Array, matrix.shape[1]]
+  return argmaxProduct(hidden, output, {
+    norm: largestNorm(data, d),
+    ...(rows <= FEW_ROWS && { screen: () => screenOf(data, d) }),
+  })
+}
+
+/** What `make` gives, made when it is first asked for, and again where that failed. */
 function once<T>(make: () => T | Promise<T>) {
   let made: Promise<T> | undefined
   return {
-    value: () => {
+    async value(): Promise<T> {
       made ??= Promise.resolve().then(make)
-      return made
+      try {
+        return await made
+      } catch (error) {
+        made = undefined
+        throw error
+      }
     },
     made: async () => made?.catch(() => undefined),
   }

@@ -81,7 +81,7 @@ export async function compileGenerator(options: GeneratorOptions): Promise<Gener
   const { model, weights, device, maxLength, batch = DEFAULT_BATCH } = options
   checkWhole('maxLength', maxLength, model.maxLength)
   checkWhole('batch', batch, 2 ** 20)
-  const decoder = await compileDecoder(model, weights, device, maxLength)
+  const decoder = await compileDecoder(model, weights, device, maxLength, batch)
   return {
     generate: (asked) => {
       checkAsked(asked, model.vocabularySize)

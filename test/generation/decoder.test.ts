@@ -46,7 +46,7 @@ describe('logits with a cache', () => {
     const expected = await uncached(model, weights)
     const vocabulary = model.vocabularySize
     const length = texts[0].length
-    const decoder = await compileDecoder(model, weights, cpu, 20)
+    const decoder = await compileDecoder(model, weights, cpu, 20, texts.length)
     const cache = new KeyValueCache(decoder.layers, texts.length, 20)
     let at = 0
     for (const size of pieces) {
@@ -112,7 +112,7 @@ describe('logits with a cache', () => {
     const { model, weights } = modelOf(variant)
     const prompt = Int32Array.from({ length: size }, (_, i) => 3 + ((i * 37) % 90))
     const logitsOf = async (rows: number, room: number, threads: number) => {
-      const decoder = await compileDecoder(model, weights, { ...cpu, threads }, model.maxLength)
+      const decoder = await compileDecoder(model, weights, { ...cpu, threads }, model.maxLength, rows)
       const cache = new KeyValueCache(decoder.layers, rows, 256)
       const filled = (length: number) => Int32Array.from({ length: rows }, () => length)
       const read = async (reading: Reading) => {

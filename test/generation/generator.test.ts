@@ -189,7 +189,7 @@ describe('sampled generation', () => {
 
   it('has the frequencies of the model: chi-squared of 4,000 first tokens', async () => {
     const { model, weights } = modelOf('llama-gqa')
-    const decoder = await compileDecoder(model, weights, cpu, 16)
+    const decoder = await compileDecoder(model, weights, cpu, 16, 1)
     const past = decoder.layers.flatMap(({ past }) =>
       Object.values(past).map(({ node, shape: [, groups, , size] }) => ({
         name: node.name as string,
