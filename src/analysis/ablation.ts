@@ -13,7 +13,7 @@ export interface AblatedPick {
   tokens: number
   /** Its records. */
   file: string
-  /** Stages between reading the pool and the pick, in order. `seconds`: of the execution that computed it; `shared`: for an earlier pick or command. */
+  /** Stages between reading the pool and the pick, in order. `seconds`: of the execution that computed it; `shared`: other picks of the table have its result too. */
   stages: { name: string; seconds: number; shared: boolean }[]
   /** Adjusted Rand index of its clusters with the base's, where both have some. */
   agreement?: number

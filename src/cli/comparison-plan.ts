@@ -2,7 +2,7 @@
 
 import type { ComparePlan } from '../comparison/plan.ts'
 import { bytes, count, counted, scaled } from './numbers.ts'
-import { proxyFacts, shownPath, stageTimes, vectorFacts } from './summary.ts'
+import { importFacts, proxyFacts, shownPath, stageTimes, vectorFacts } from './summary.ts'
 import { pairs, plain, type Terminal } from './terminal.ts'
 
 /** A plan of a comparison. */
@@ -24,12 +24,13 @@ export function renderComparisonPlan(plan: ComparePlan, terminal: Terminal): str
       `${plain(test.name)}, ${counted(test.rows, 'row')}, ${counted(test.tokens, 'scored token')}`,
     ]),
     ...proxyFacts(plan),
+    ...importFacts(plan),
     ...vectorFacts(plan),
     [
       'targets',
       `${count(targets.count)} of ${plain(targets.name)}, ${scaled(targets.parameters)} parameters${lora}, ${each} each; ${count(targets.untouched)} untouched`,
     ],
-    ['memory', `at least ${bytes(targets.memoryBytes)} to train a target: weights, gradients, moments, activations`],
+    ['each', `at least ${bytes(targets.memoryBytes)} of memory to train: weights, gradients, moments, activations`],
     [
       'work',
       `${scaled(flops.total, 'FLOP')}: ${scaled(flops.signals, 'FLOP')} signals, ${scaled(flops.training, 'FLOP')} training targets, ${scaled(flops.scoring, 'FLOP')} scoring them`,

@@ -102,6 +102,10 @@ export function proxyFacts({ proxy }: Pick<SelectPlan, 'proxy'>): Facts {
   ]
 }
 
+/** Losses that a plan reads from a file. */
+export const importFacts = ({ imported, proxy }: Pick<SelectPlan, 'imported' | 'proxy'>): Facts =>
+  imported ? [['losses', `${importedLosses(imported)}${proxy ? '' : ', no proxy to train'}`]] : []
+
 /** The target set of a plan, and what rows are compared in. */
 export function vectorFacts({ target, embedding }: Pick<SelectPlan, 'target' | 'embedding'>): Facts {
   const compared = target?.embedding && `, compared by ${comparedBy(target.embedding)}`
@@ -132,7 +136,7 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
     ['method', plan.method],
   ]
   rows.push(...proxyFacts(plan), ...vectorFacts(plan))
-  if (plan.imported) rows.push(['losses', `${importedLosses(plan.imported)}, no proxy to train`])
+  rows.push(...importFacts(plan))
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
     rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])

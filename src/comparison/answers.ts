@@ -56,7 +56,10 @@ export async function maybeAnswerer(
       const { model } = target.proxy
       const { tokenizer } = target.tokens
       const weights = await targetWeights(target, (await trainer.state()).parameters)
-      const generator = await compileGenerator({ model, weights, device: context.device, maxLength: target.maxLength })
+      const generator = await compileGenerator({
+        ...{ model, weights, device: context.device, maxLength: target.maxLength },
+        batch: Math.min(16, test.rows.length),
+      })
       try {
         const { tasks, asking } = known.get(test) ?? (await askedOf(test, signal))
         known.set(test, { tasks, asking })

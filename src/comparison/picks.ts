@@ -7,12 +7,13 @@ import type { Notice } from '../methods/method.ts'
 import { type Context, notify, type StageTime } from '../pipeline/context.ts'
 import type { OnEvent } from '../pipeline/events.ts'
 import { needsOf, type ResolvedOptions } from '../pipeline/options.ts'
-import { askedCheckpoints } from '../pipeline/recording.ts'
+import { mostCheckpoints } from '../pipeline/recording.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import { writeNpy } from '../signals/npy.ts'
 import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
 import type { Entry } from './specification.ts'
+import { pickRows } from './target-model.ts'
 
 export interface Pick {
   /** Of the method. */
@@ -47,14 +48,19 @@ export async function pickAll(
 ): Promise<Picked> {
   const { options } = context
   const { pool } = source
-  const falling = [...budgets.keys()].sort((a, b) => sizeOf(budgets[b]) - sizeOf(budgets[a]))
+  const sizes = pickRows(budgets, { rows: pool.facts.rows, tokens: source.perRow.total })
+  const falling = [...budgets.keys()].sort((a, b) => sizes[b] - sizes[a])
   const emit = onceEach(context.emit)
   const used: { label: string; stages: StageTime[]; own: number }[] = []
   const picks: Pick[] = []
   const deterministic = new Set(options.entries.map(({ label }) => label))
   const told: Told = new Map()
   // One training run of the proxy serves methods that read it at different numbers of checkpoints.
-  const recording = { checkpoints: mostCheckpoints(options), columns: 'even' as const }
+  const asking = options.entries.map((entry) => {
+    const own = entryOptions(options, source.asked, entry, options.budgets[0])
+    return { options: own, needs: needsOf(own) }
+  })
+  const recording = { checkpoints: Math.max(1, mostCheckpoints(asking)), columns: 'even' as const }
   for (const entry of options.entries) {
     const stages: StageTime[] = []
     let own = 0
@@ -69,7 +75,7 @@ export async function pickAll(
       }
       const needs = needsOf(mine.options)
       if (computed === undefined || needs.some(({ signal }) => signal === 'potential')) {
-        checkNeeds(mine, needs, pool)
+        checkNeeds(entry.method.name, needs, { rows: pool.facts.rows, sources: pool.source !== undefined })
         computed = await computeSignals(mine, needs, { ...source, budget })
         // What a method costs is told of its largest budget.
         if (place === 0) stages.push(...mine.stages)
@@ -91,16 +97,6 @@ export async function pickAll(
   await keepPicks(context, picks)
   return { picks, budgets, costs: costsOf(used), deterministic }
 }
-
-/** Checkpoints that the methods ask the proxy's training for, at most. */
-function mostCheckpoints({ entries, proxy, budgets, embedding }: ResolvedCompareOptions): number {
-  const asked = entries.map(({ method, options }) =>
-    askedCheckpoints(needsOf({ method, methodOptions: options, budget: budgets[0], proxy }), { proxy, embedding }),
-  )
-  return Math.max(1, ...asked)
-}
-
-const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows : budget.tokens)
 
 const sameRows = (a: Uint32Array, b: Uint32Array) => a.length === b.length && a.every((row, i) => row === b[i])
 

@@ -1,8 +1,9 @@
 /** `compare --dry-run`: what a comparison would do and cost, without writing anything. */
 
+import { readTasks } from '../answers/tasks.ts'
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { Device, DeviceName } from '../engine/session.ts'
-import { type ResolvedBudget, resolveBudget } from '../methods/budget.ts'
+import { resolveBudget } from '../methods/budget.ts'
 import { countParameters } from '../models/parameters.ts'
 import { type Counted, countTokens, readTexts } from '../pipeline/counted.ts'
 import { needsOf } from '../pipeline/options.ts'
@@ -11,7 +12,8 @@ import { planSignals, type SignalsPlan } from '../pipeline/plan-signals.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
 import { maybePretrained, withModel } from '../pipeline/pretrained.ts'
 import { startTrainer } from '../pipeline/proxy.ts'
-import { noSource, shortestRow } from '../pipeline/signals.ts'
+import { mustBeRunOf } from '../pipeline/select.ts'
+import { checkNeeds, shortestRow } from '../pipeline/signals.ts'
 import { planBatches } from '../training/batches.ts'
 import { scoringTokens } from '../training/trajectories.ts'
 import {
@@ -23,10 +25,10 @@ import {
 } from './options.ts'
 import { goingBySource } from './specification.ts'
 import { type OpenedTarget, openTargetModel, pickRows, planLength, thinned } from './target-model.ts'
-import { openTests } from './tests.ts'
+import { openTests, scoredRows } from './tests.ts'
 
 /** What `compare --dry-run` shows. */
-export interface ComparePlan extends Pick<SignalsPlan, 'proxy' | 'target' | 'embedding'> {
+export interface ComparePlan extends Pick<SignalsPlan, 'proxy' | 'imported' | 'target' | 'embedding'> {
   rows: number
   /** Of the pool for the proxy, rows cut to the window: counted, or estimated from a sample of a large pool. */
   tokens: { count: number; exact: boolean }
@@ -57,7 +59,7 @@ export interface ComparePlan extends Pick<SignalsPlan, 'proxy' | 'target' | 'emb
   /** Seconds by stage, from a short calibration on this machine. */
   seconds: { stage: string; seconds: number }[]
   secondsTotal: number
-  /** Answers that targets will write, whose time is not in the sum: it depends on where they end. */
+  /** Answers that targets will write at most, whose time is not in the sum: it depends on where they end. */
   answers?: { metrics: string[]; texts: number; maxNewTokens: number }
   device: DeviceName
   run: string
@@ -69,7 +71,7 @@ const PASSES = 4
 /**
  * Reads the pool and the test sets, tokenises them (a sample, where they are large), plans every batch of the proxy, tries a few steps of proxy and
  * target to learn this machine's rate, and adds up each signal once and each target. Writes nothing. What a run directory already
- * holds is not taken off, nor are picks that are the same.
+ * holds is not taken off, nor are picks that are the same; a transport problem that differs between budgets counts for the largest.
  *
  * @throws {WinnowError} as `compare`, of what is wrong with options, pool and test sets.
  */
@@ -77,6 +79,7 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   const { ort, onEvent = () => {}, signal } = pipeline
   const resolved = resolveCompareOptions(asked)
   const dataset = await openDataset(resolved.pool, resolved)
+  await mustBeRunOf(resolved.run, dataset)
   const testData = await openTests(resolved)
   await using pretrained = await maybePretrained(resolved, { onEvent, signal })
   const options = withModel(resolved, pretrained)
@@ -84,30 +87,33 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   await using _target = { [Symbol.asyncDispose]: async () => opened.pretrained?.[Symbol.asyncDispose]() }
   const texts = await readTexts(dataset, signal)
   const { rows } = texts
-  const bySource = texts.sources ? [] : goingBySource(options.entries)
-  const needed = bySource.find(({ ifPossible }) => !ifPossible)
-  if (needed) throw noSource(needed.method.name)
+  const bySource = texts.sources ? [] : goingBySource(options.entries).filter(({ ifPossible }) => ifPossible)
   const entries = options.entries.filter((entry) => !bySource.includes(entry))
   const counting = { onBadRow: options.onBadRow, signal }
-  const counted = await countTokens(dataset, texts, { ...counting, tokenizer: pretrained?.tokenizer })
-  const cut = total(counted, options.maxLength)
-  const shortest = shortestRow(counted.lengths, options.maxLength)
+  const { maxLength } = options
+  const counted = await countTokens(dataset, texts, { ...counting, maxLength, tokenizer: pretrained?.tokenizer })
+  const cut = total(counted.lengths, maxLength)
+  const shortest = shortestRow(counted.lengths, maxLength)
   const budgets = options.budgets.map((budget) =>
     atBudgets(() => resolveBudget(budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })),
   )
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }
-  const largest = options.budgets[budgets.indexOf(mostOf(budgets))]
+  const picks = pickRows(budgets, { rows, tokens: cut })
+  const largest = options.budgets[picks.indexOf(Math.max(...picks))]
   const asking = entries.map((entry) => {
     const own = entryOptions(options, asked, entry, largest)
-    return { options: own, needs: needsOf(own) }
+    const needs = needsOf(own)
+    checkNeeds(entry.method.name, needs, texts)
+    return { options: own, needs }
   })
   const signals = await planSignals(asking, { dataset, counted, device, pretrained, signal })
   const same = opened.pretrained?.tokenizer.hash === pretrained?.tokenizer.hash
-  const ofTarget = same
-    ? counted
-    : await countTokens(dataset, texts, { ...counting, tokenizer: opened.pretrained?.tokenizer })
-  const tests = await countTests(testData, options, ofTarget, signal)
-  const picks = pickRows(budgets, { rows, tokens: cut })
+  const window = opened.options.maxLength
+  const ofTarget =
+    same && window === maxLength
+      ? counted
+      : await countTokens(dataset, texts, { ...counting, maxLength: window, tokenizer: opened.pretrained?.tokenizer })
+  const tests = await countTests(testData, options, { pool: ofTarget, maxLength: window, signal })
   const targets = await planTargets({
     ...{ options, device, opened, counted: ofTarget, tests, picks },
     methods: entries.length,
@@ -115,7 +121,11 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   const seconds = [
     {
       stage: 'read and tokenise',
-      seconds: PASSES * texts.seconds + counted.secondsForPool + (same ? 0 : ofTarget.secondsForPool),
+      seconds:
+        PASSES * texts.seconds +
+        counted.secondsForPool +
+        (same ? 0 : ofTarget.secondsForPool) +
+        tests.reduce((sum, test) => sum + test.seconds, 0),
     },
     ...signals.seconds,
     ...targets.seconds,
@@ -134,16 +144,18 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
     })),
     seeds: options.seeds,
     tests: tests.map(({ name, rows: count, labels }) => ({ name, rows: count, tokens: labels })),
-    ...{ proxy: signals.proxy, target: signals.target, embedding: signals.embedding },
+    ...{ proxy: signals.proxy, imported: signals.imported },
+    ...{ target: signals.target, embedding: signals.embedding },
     targets: targets.facts,
     flops: {
       ...{ signals: signals.flops.total, training: targets.flops.training, scoring: targets.flops.scoring },
       total: signals.flops.total + targets.flops.training + targets.flops.scoring,
     },
-    // Tokens with their index, what signals leave, picks, scores of every target, the state that a stopped target goes on from, kept targets.
+    // Tokens with their index, the page, what signals leave, picks, scores of every target, the state that a stopped target goes on from, kept targets.
     diskBytes: Math.round(
-      4 * (counted.tokens + (same ? 0 : ofTarget.tokens)) +
+      4 * (counted.tokens + (same ? 0 : ofTarget.tokens) + tests.reduce((sum, test) => sum + test.tokens, 0)) +
         40 * rows +
+        300_000 +
         signals.diskBytes +
         4 * picked +
         4 * (1 + wanted.length) * testRows * (targets.facts.count + targets.facts.untouched) +
@@ -155,7 +167,8 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
     ...(wanted.length > 0 && {
       answers: {
         metrics: wanted,
-        texts: testRows * (targets.facts.count + targets.facts.untouched),
+        // A program is asked for first, and an answer where that left none.
+        texts: (options.programs ? 2 : 1) * testRows * (targets.facts.count + targets.facts.untouched),
         maxNewTokens: options.maxNewTokens,
       },
     }),
@@ -164,42 +177,38 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   }
 }
 
-const total = ({ lengths }: Counted, maxLength: number) =>
+const total = (lengths: Uint32Array, maxLength: number) =>
   lengths.reduce((sum, length) => sum + Math.min(length, maxLength), 0)
 
-const sizeOf = (budget: ResolvedBudget) => (budget.unit === 'rows' ? budget.rows : budget.tokens)
-
-const mostOf = (budgets: readonly ResolvedBudget[]) =>
-  budgets.reduce((most, budget) => (sizeOf(budget) > sizeOf(most) ? budget : most))
-
-/** A test set in the target's tokens: the rows that have scored ones. */
+/** A test set in the target's tokens: of the rows that are scored. */
 interface CountedTest {
   name: string
   rows: number
   lengths: Uint32Array
   /** Scored tokens. */
   labels: number
+  /** Of all rows, and the time to read and tokenise them. */
+  tokens: number
+  seconds: number
 }
 
+/** @throws {WinnowError} `nothing-to-score`; `no-response` where answers are asked for. */
 async function countTests(
   datasets: readonly Dataset[],
-  { tests, testRows, onBadRow }: ResolvedCompareOptions,
-  { tokenizer }: Counted,
-  signal?: AbortSignal,
+  { tests, testRows, onBadRow, metrics }: ResolvedCompareOptions,
+  { pool: { tokenizer }, maxLength, signal }: { pool: Counted; maxLength: number; signal?: AbortSignal },
 ): Promise<CountedTest[]> {
   const counted: CountedTest[] = []
   for (const [i, dataset] of datasets.entries()) {
-    const { lengths, labels } = await countTokens(dataset, await readTexts(dataset, signal), {
-      tokenizer,
-      onBadRow,
-      signal,
-    })
-    const rows = Uint32Array.from(labels.keys())
-      .filter((row) => labels[row] > 0)
-      .slice(0, testRows)
+    const { name, file } = tests[i]
+    const texts = await readTexts(dataset, signal)
+    const all = await countTokens(dataset, texts, { tokenizer, maxLength, onBadRow, signal })
+    const { rows } = scoredRows(all.inWindow, { name, file, testRows, maxLength })
+    if (metrics.some((metric) => metric !== 'nll')) await readTasks(dataset, { name, rows, answer: 'first', signal })
     counted.push({
-      ...{ name: tests[i].name, rows: rows.length, lengths: Uint32Array.from(rows, (row) => lengths[row]) },
-      labels: rows.reduce((sum, row) => sum + labels[row], 0),
+      ...{ name, rows: rows.length, lengths: Uint32Array.from(rows, (row) => all.lengths[row]) },
+      labels: rows.reduce((sum, row) => sum + all.inWindow[row], 0),
+      ...{ tokens: all.tokens, seconds: 2 * texts.seconds + all.secondsForPool },
     })
   }
   return counted
@@ -226,7 +235,7 @@ async function planTargets({ options, device, opened, counted, tests, picks, met
   const { recipe } = proxy
   const trainer = await startTrainer(proxy, device, options)
   try {
-    const density = counted.trained / counted.tokens
+    const { density } = counted
     // Of one seed: the pool, and each method's pick of each budget. Picks are like so many rows of the pool.
     const trainings = [{ rows: counted.count, times: 1 }, ...picks.map((rows) => ({ rows, times: methods }))]
     const training = trainings.reduce((sum, { rows, times }) => {
@@ -239,9 +248,9 @@ async function planTargets({ options, device, opened, counted, tests, picks, met
     const count = seeds.length * trainings.reduce((sum, { times }) => sum + times, 0)
     // Nothing of an untouched pretrained model depends on the seed.
     const untouched = opened.pretrained ? 1 : seeds.length
-    const scored = tests.reduce((sum, { lengths }) => {
+    const scored = tests.reduce((sum, { lengths, labels }) => {
       const plan = planBatches(lengths, { tokensPerBatch: scoringTokens(recipe), maxLength: recipe.maxLength })
-      return sum + flopsOf(trainer, plan, density).score
+      return sum + flopsOf(trainer, plan, labels / total(lengths, recipe.maxLength)).score
     }, 0)
     const scoring = (count + untouched) * scored
     const rate = {

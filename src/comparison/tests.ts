@@ -29,6 +29,27 @@ export async function openTests({ tests, ...options }: ResolvedCompareOptions): 
   return opened
 }
 
+/**
+ * Rows with a label inside the window, and of them those that are scored.
+ *
+ * @throws {WinnowError} `nothing-to-score`.
+ */
+export function scoredRows(
+  labels: Uint32Array,
+  { name, file, testRows, maxLength }: { name: string; file: string; testRows?: number; maxLength: number },
+): { scored: Uint32Array; rows: Uint32Array } {
+  const scored = Uint32Array.from(labels.keys()).filter((row) => labels[row] > 0)
+  if (scored.length > 0) return { scored, rows: scored.slice(0, testRows) }
+  throw new WinnowError('input', {
+    code: 'nothing-to-score',
+    message: `no row of the test set ${name} has a scored token within ${maxLength} tokens`,
+    file,
+    found: `${labels.length} rows`,
+    expected: 'prompts shorter than the window',
+    hint: 'Raise --max-length.',
+  })
+}
+
 /** Reads and tokenises each set with the target's tokenizer. The caller disposes of them. */
 export async function readTests(
   context: Context<ResolvedCompareOptions>,
@@ -44,17 +65,7 @@ export async function readTests(
     const pool = await readPool(own, dataset)
     const tokens = await tokenisePool(own, dataset, pool, target.tokens)
     const labels = windowLabels(tokens.store, target.maxLength)
-    const scored = Uint32Array.from(labels.keys()).filter((row) => labels[row] > 0)
-    const rows = testRows === undefined ? scored : scored.slice(0, testRows)
-    if (rows.length === 0)
-      throw new WinnowError('input', {
-        code: 'nothing-to-score',
-        message: `no row of the test set ${name} has a scored token within ${target.maxLength} tokens`,
-        file,
-        found: `${tokens.store.count} rows`,
-        expected: 'prompts shorter than the window',
-        hint: 'Raise --max-length.',
-      })
+    const { scored, rows } = scoredRows(labels, { name, file, testRows, maxLength: target.maxLength })
     if (scored.length < tokens.store.count)
       notify(context, {
         code: 'unscored-rows',

@@ -66,7 +66,8 @@ const LARGE_VOCABULARY = 8192
  * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph, `rows` texts at most.
  *
  * On cpu a large vocabulary has two graphs, each compiled when it is first asked: one for logits, and one for greedy tokens (`argmaxProduct`). For 8 rows
- * or fewer the latter has the output embedding as it is and in 8 bits, 6 bytes a number in place of 8.
+ * or fewer the latter has the output embedding as it is and in 8 bits, 5 bytes a number, tied or not; for more as it is and
+ * arranged, 8 bytes.
  *
  * @throws {WinnowError} as `compile`; `not-finite`, when greedy tokens are first asked for, of an output embedding that is not.
  */

@@ -62,19 +62,21 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
     const clusters = clustered ? readNpy(await readFile(join(run, 'signals/clusters.npy'))).data : undefined
     const stages = result.stages
       .filter((stage) => !COMMON_STAGES.includes(stage.name))
-      .map((stage) => ({ name: stage.name, seconds: stage.seconds, shared: stage.cached }))
+      .map(({ name, seconds, key }) => ({ name, seconds, key, shared: false }))
     done.set(name, {
       pick: { name, rows },
       told: {
-        ...{ name, also, method: options.method ?? 's2l', stages },
+        ...{ name, also, method: options.method ?? 's2l', stages: stages.map(({ key: _, ...stage }) => stage) },
         ...{ selected: result.selected, tokens: result.tokens.selected, file: result.out.path },
         seconds: stages.reduce((total, { seconds }) => total + seconds, 0),
       },
+      keys: stages.map(({ key }) => key),
       clusters,
       result,
     })
   }
   const all = variations.map(({ name }) => done.get(name) as Done)
+  shareStages(all)
   const { result, clusters } = all[0]
   for (const { told, clusters: own } of all)
     if (clusters !== undefined && own !== undefined) told.agreement = adjustedRand(clusters, own, NO_CLUSTER)
@@ -108,9 +110,21 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
 interface Done {
   pick: NamedPick
   told: AblatedPick
+  /** Of its stages. */
+  keys: (string | undefined)[]
   /** Cluster of each row, where the method has some. */
   clusters?: ArrayLike<number>
   result: SelectResult
+}
+
+/** Marks the stages whose result several picks have. */
+function shareStages(all: readonly Done[]): void {
+  const uses = Map.groupBy(
+    all.flatMap(({ told, keys }) => told.stages.map((stage, i) => ({ stage, key: keys[i] }))),
+    ({ key }) => key,
+  )
+  for (const [key, used] of uses)
+    if (key !== undefined && used.length > 1) for (const { stage } of used) stage.shared = true
 }
 
 /** What several selections tell alike is told once. */

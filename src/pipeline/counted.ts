@@ -37,7 +37,10 @@ export async function readTexts(dataset: Dataset, signal?: AbortSignal): Promise
 
 export interface Counted extends TokenRows {
   tokens: number
-  trained: number
+  /** Labels of each row inside the window. */
+  inWindow: Uint32Array
+  /** Share of the tokens inside the window that are labels. */
+  density: number
   tokenizer: Tokenizer
   vocabularySize: number
   /** False where lengths are those of a sample, repeated. */
@@ -46,18 +49,27 @@ export interface Counted extends TokenRows {
   secondsForPool: number
 }
 
+export interface CountOptions {
+  /** Default: one that is trained on the rows. */
+  tokenizer?: Tokenizer
+  /** The window. */
+  maxLength: number
+  onBadRow: 'stop' | 'skip'
+  signal?: AbortSignal
+}
+
 /** Lengths and labels of all rows, tokenised; of a large pool those of every k-th row, repeated. */
 export async function countTokens(
   dataset: Dataset,
   { rows, textBytes }: Pick<TextFacts, 'rows' | 'textBytes'>,
-  { tokenizer: given, onBadRow, signal }: { tokenizer?: Tokenizer; onBadRow: 'stop' | 'skip'; signal?: AbortSignal },
+  { tokenizer: given, maxLength, onBadRow, signal }: CountOptions,
 ): Promise<Counted> {
   const started = performance.now()
   const asked = { vocabularySize: nanoVocabulary(textBytes), textBytes, maximumBytes: TOKENIZER_BYTES }
   const tokenizer = given ?? loadTokenizer((await trainOnPool(dataset, asked, signal)).json)
   const trainingSeconds = (performance.now() - started) / 1000
   const stride = Math.max(1, Math.ceil(textBytes / COUNTED_BYTES))
-  const sampled: { length: number; labels: number }[] = []
+  const sampled: { length: number; labels: number; inWindow: number }[] = []
   const encode = recordEncoder(tokenizer, onBadRow)
   let encoding = 0
   for await (const { records } of dataset.batches({ signal })) {
@@ -65,19 +77,21 @@ export async function countTokens(
     for (const record of records) {
       if (record.row % stride !== 0) continue
       const ids = encode.tokens(record)
-      sampled.push({ length: ids.length, labels: ids.reduce((total, id) => total + (id >>> 31), 0) })
+      const labels = (from: number, to: number) => ids.subarray(from, to).reduce((total, id) => total + (id >>> 31), 0)
+      // The first token has nothing before it that could predict it.
+      sampled.push({ length: ids.length, labels: labels(0, ids.length), inWindow: labels(1, maxLength) })
     }
     encoding += performance.now() - from
   }
-  const lengths = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].length)
-  const labels = Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)].labels)
+  const ofRows = (name: 'length' | 'labels' | 'inWindow') =>
+    Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)][name])
+  const [lengths, inWindow] = [ofRows('length'), ofRows('inWindow')]
   const sum = (values: Uint32Array) => values.reduce((total, value) => total + value, 0)
   return {
     count: rows,
-    lengths,
-    labels,
+    ...{ lengths, inWindow, labels: ofRows('labels') },
     tokens: sum(lengths),
-    trained: sum(labels),
+    density: sum(inWindow) / sum(lengths.map((length) => Math.min(length, maxLength))),
     tokenizer,
     vocabularySize: tokenizer.vocabularySize,
     exact: stride === 1 && (given !== undefined || textBytes <= TOKENIZER_BYTES),

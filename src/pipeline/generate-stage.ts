@@ -100,7 +100,8 @@ export async function generateParts(
     },
     async execute(work, progress) {
       const generator = await compileGenerator({
-        ...{ model: pretrained.model, weights: await pretrained.weights(), device, maxLength, batch },
+        ...{ model: pretrained.model, weights: await pretrained.weights(), device, maxLength },
+        batch: Math.min(batch, Math.max(1, rows.count * samples)),
       })
       try {
         const outputs: OutputRecord[] = []

@@ -25,11 +25,11 @@ export async function planProxy(
   const proxy = proxyFor({ rows: counted, vocabularySize: counted.vocabularySize, options, pretrained })
   const { recipe } = proxy
   const { maxLength, epochs } = recipe
-  const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
+  const trainOn = Uint32Array.from(counted.inWindow.keys()).filter((row) => counted.inWindow[row] > 0)
   const plan = planTrajectories(counted, recipe, checkpoints, options.seed, trainOn)
   const trainer = await startTrainer(proxy, device, options)
   try {
-    const density = counted.trained / counted.tokens
+    const { density } = counted
     const epoch = epochFlops(trainer, counted, proxy, { trainOn, seed: options.seed })
     const scoring = planBatches(counted.lengths, { tokensPerBatch: scoringTokens(recipe), maxLength })
     const pass = flopsOf(trainer, scoring, density).score
@@ -83,7 +83,7 @@ export function scoringPasses(
   return [
     ...(wants('initial', 'initial_confidence') ? [{ stage: 'score the pool before training', passes: 1 }] : []),
     // The matrix products of a response's tokens cost what they cost in the row.
-    ...(wants('unconditional') ? [{ stage: 'score responses alone', passes: counted.trained / counted.tokens }] : []),
+    ...(wants('unconditional') ? [{ stage: 'score responses alone', passes: counted.density }] : []),
   ]
 }
 
@@ -108,7 +108,7 @@ export function epochFlops(
 ): number {
   const shuffle = { seed, epoch: 0 }
   const planned = planBatches(counted.lengths, { tokensPerBatch, maxLength, rows: trainOn, shuffle })
-  return flopsOf(trainer, planned, counted.trained / counted.tokens).train
+  return flopsOf(trainer, planned, counted.density).train
 }
 
 /** Weight, gradient and two moments of a trained parameter, 4 bytes each; a frozen weight; what a pass keeps for going back. */
@@ -130,7 +130,7 @@ export async function calibrate(
   { model, recipe }: TrainedProxy,
   kind: 'train' | 'score',
 ): Promise<number> {
-  const density = counted.trained / counted.tokens
+  const { density } = counted
   const { maxLength, tokensPerBatch, microBatch = Number.POSITIVE_INFINITY } = recipe
   const length = Math.max(2, Math.min(maxLength, Math.round(counted.tokens / counted.count))) - 1
   const tokens = kind === 'train' ? Math.min(tokensPerBatch, microBatch) : scoringTokens(recipe)

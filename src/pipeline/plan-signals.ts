@@ -11,7 +11,7 @@ import type { ResolvedOptions } from './options.ts'
 import { planProxy, scoringPasses } from './plan-proxy.ts'
 import { type ComparedPlan, type PlanOf, planCompared } from './plan-vectors.ts'
 import type { Pretrained } from './pretrained.ts'
-import { askedCheckpoints, readsHidden } from './recording.ts'
+import { mostCheckpoints, readsHidden } from './recording.ts'
 import type { SelectPlan } from './result.ts'
 
 /** Points that k-means assigns a second at K = 100, an iteration of one start (docs/benchmarks/kmeans.md). */
@@ -46,9 +46,8 @@ export async function planSignals(asking: readonly Asking[], of: PlanSignalsOf):
   const needs = asking.flatMap((one) => one.needs)
   const signals = Object.assign({}, ...asking.map((one) => one.options.signals))
   const imported = await planImport({ ...options, signals }, rows, signal)
-  const use = ({ options: { proxy, embedding } }: Asking) => ({ proxy, embedding, signals })
-  const hidden = asking.some((one) => one.needs.some((need) => readsHidden(need, use(one))))
-  const checkpoints = Math.max(...asking.map((one) => askedCheckpoints(one.needs, use(one))))
+  const hidden = asking.some((one) => one.needs.some((need) => readsHidden(need, one.options)))
+  const checkpoints = mostCheckpoints(asking)
   const passes = scoringPasses(needs, { signals }, counted)
   const planned =
     checkpoints > 0 || hidden || passes.length > 0
@@ -78,10 +77,13 @@ async function planEmbedded(asking: readonly Asking[], of: PlanOf): Promise<Comp
   const byEmbedding = Map.groupBy(asking, ({ options: { embedding, signals } }) => signals.embeddings ?? embedding)
   const total: ComparedPlan = { seconds: [], diskBytes: 0 }
   for (const group of byEmbedding.values()) {
-    const needs = group.flatMap((one) => one.needs)
     // The options of a method that names the target, where one does.
     const { options } = group.find((one) => one.options.target.length > 0) ?? group[0]
-    const plan = await planCompared(options, needs, of)
+    const plan = await planCompared(
+      options,
+      group.map((one) => one.needs),
+      of,
+    )
     if (plan.target) total.target = { ...total.target, ...plan.target }
     total.embedding ??= plan.embedding
     total.seconds.push(...plan.seconds)

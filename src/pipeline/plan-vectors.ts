@@ -38,17 +38,17 @@ export interface PlanOf {
 export type ComparedPlan = Pick<SelectPlan, 'target' | 'embedding' | 'seconds'> & { diskBytes: number }
 
 /**
- * The stages that needs take which are compared in one embedding, or that count n-grams, each once; nothing for needs without. The target is read; of
- * an encoder 48 texts are embedded.
+ * The stages that the needs of some methods take which are compared in one embedding, or that count n-grams, each once; nothing for needs without. The
+ * target is read; of an encoder 48 texts are embedded.
  */
 export async function planCompared(
   options: ResolvedOptions,
-  asked: readonly SignalNeed[],
+  asked: readonly (readonly SignalNeed[])[],
   of: PlanOf,
 ): Promise<ComparedPlan> {
-  const needs = [...new Map(asked.map((need) => [JSON.stringify(need), need])).values()]
   const { dataset, rows, signal } = of
   const plan: ComparedPlan = { seconds: [], diskBytes: 0 }
+  const needs = asked.flat()
   let targets = 0
   if (readsTarget(needs)) {
     for await (const { records } of (await openTarget(options)).batches({ signal })) targets += records.length
@@ -65,22 +65,25 @@ export async function planCompared(
   const { name, dimensions, perRow, imported } = await tryEmbedding(options, of)
   if (plan.target) plan.target.embedding = { name, dimensions }
   else plan.embedding = { name, dimensions }
-  const vectors = rows + targets
+  // Hidden states of different checkpoints are different vectors.
+  const byVectors = Map.groupBy(asked.filter(readsEmbeddings), (own) => vectorsOf(own, options))
   plan.seconds.push({
-    stage: `embed ${vectors.toLocaleString('en')} rows`,
-    seconds: (targets + rows * embeddings(needs, options)) * perRow,
+    stage: `embed ${(rows + targets).toLocaleString('en')} rows`,
+    seconds: (targets + rows * byVectors.size) * perRow,
   })
-  const cost = { rows, targets, dimensions }
-  plan.seconds.push(...needs.flatMap((need) => stagesOf(need, cost)))
-  plan.diskBytes += (imported ? 0 : 4 * dimensions * vectors) + 24 * rows
+  plan.diskBytes += byVectors.size * ((imported ? 0 : 4 * dimensions * (rows + targets)) + 24 * rows)
+  for (const same of byVectors.values()) {
+    const distinct = new Map(same.flat().map((need) => [JSON.stringify(need), need]))
+    for (const need of distinct.values()) plan.seconds.push(...stagesOf(need, { rows, targets, dimensions }))
+  }
   return plan
 }
 
-/** Times that the pool is embedded: hidden states of different checkpoints are different vectors. */
-const embeddings = (needs: readonly SignalNeed[], { embedding }: ResolvedOptions): number =>
-  embedding !== 'proxy'
-    ? 1
-    : new Set(needs.flatMap((need) => (need.signal === 'embeddings' ? [need.checkpoint ?? 'late'] : []))).size
+function vectorsOf(needs: readonly SignalNeed[], { embedding }: ResolvedOptions): string {
+  const need = needs.find(({ signal }) => signal === 'embeddings') as Extract<SignalNeed, { signal: 'embeddings' }>
+  const { checkpoint = 'late' } = need
+  return embedding !== 'proxy' || checkpoint === 'auto' ? 'late' : String(checkpoint)
+}
 
 /** Each pair once, in cells where there are more rows than are compared together. */
 function stagesOf(

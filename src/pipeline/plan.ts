@@ -10,7 +10,7 @@ import { planSignals } from './plan-signals.ts'
 import { maybePretrained, withModel } from './pretrained.ts'
 import type { SelectPlan } from './result.ts'
 import { mayWrite } from './select.ts'
-import { noSource, shortestRow } from './signals.ts'
+import { checkNeeds, shortestRow } from './signals.ts'
 
 /** Passes that a run makes over its input: read, tokenizer, tokens, write, report. */
 const PASSES = 5
@@ -32,10 +32,11 @@ export async function planSelect(
   const texts = await readTexts(dataset, signal)
   const { rows } = texts
   const { tokenizer } = pretrained ?? {}
-  const counted = await countTokens(dataset, texts, { tokenizer, onBadRow: options.onBadRow, signal })
-  const cut = counted.lengths.reduce((total, length) => total + Math.min(length, options.maxLength), 0)
+  const { maxLength, onBadRow } = options
+  const counted = await countTokens(dataset, texts, { tokenizer, ...{ maxLength, onBadRow }, signal })
+  const cut = counted.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
   const needs = needsOf(options)
-  if (!texts.sources && needs.some((need) => need.signal === 'source')) throw noSource(options.method.name)
+  checkNeeds(options.method.name, needs, texts)
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }
   const plan = await planSignals([{ options, needs }], { dataset, counted, device, pretrained, signal })
   const { proxy, imported, target, embedding, flops } = plan

@@ -57,6 +57,10 @@ export function askedCheckpoints(needs: readonly SignalNeed[], use: ProxyUse): n
   return Math.max(0, ...asked)
 }
 
+/** The same of several methods, each with its own options: one training run of the proxy serves them all. */
+export const mostCheckpoints = (asking: readonly { options: ProxyUse; needs: readonly SignalNeed[] }[]): number =>
+  Math.max(0, ...asking.map(({ options, needs }) => askedCheckpoints(needs, options)))
+
 /** The columns, ascending, of a recording of `recorded` checkpoints for a method that reads `wanted`; all of them where there are no more. */
 export function recordedColumns(recorded: number, wanted: number, columns: Recording['columns']): Uint32Array {
   if (columns === 'even') return evenColumns(recorded, wanted)

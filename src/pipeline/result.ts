@@ -75,5 +75,6 @@ export interface SelectResult {
   notices: Notice[]
   device: DeviceName
   seconds: number
-  stages: { name: string; seconds: number; cached: boolean }[]
+  /** `key`: two stages with the same have one result. */
+  stages: { name: string; seconds: number; cached: boolean; key?: string }[]
 }

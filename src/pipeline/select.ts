@@ -75,7 +75,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
     await checkVectorFiles(options.signals)
     const target = targetData && (await readTarget(context, targetData))
     const pool = await readPool(context, dataset)
-    checkNeeds(context, needs, pool)
+    checkNeeds(options.method.name, needs, { rows: pool.facts.rows, sources: pool.source !== undefined })
     using tokens = await tokenisePool(context, dataset, pool, pretrained)
     const perRow = tokenSignal(tokens, options.maxLength)
     // Before hours of training, not after: is there enough for the budget?

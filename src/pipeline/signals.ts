@@ -79,24 +79,24 @@ export function tokenSignal({ store }: Tokens, maxLength: number): TokenSignal {
  * @throws {WinnowError} `no-source`, `too-many-clusters`.
  */
 export function checkNeeds(
-  { options }: Context<ResolvedOptions>,
+  method: string,
   needs: readonly SignalNeed[],
-  { source, facts }: Pool,
+  pool: { rows: number; sources: boolean },
 ): void {
   for (const need of needs) {
-    if (need.signal === 'source' && source === undefined) throw noSource(options.method.name)
-    if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > facts.rows)
+    if (need.signal === 'source' && !pool.sources) throw noSource(method)
+    if (need.signal === 'clusters' && !need.within && typeof need.clusters === 'number' && need.clusters > pool.rows)
       throw new WinnowError('usage', {
         code: 'too-many-clusters',
         message: 'there are fewer rows than clusters',
         path: '--clusters',
         found: String(need.clusters),
-        expected: `at most ${facts.rows}`,
+        expected: `at most ${pool.rows}`,
       })
   }
 }
 
-export const noSource = (method: string): WinnowError =>
+const noSource = (method: string): WinnowError =>
   new WinnowError('usage', {
     code: 'no-source',
     message: `method ${method} was asked to go by source, and no row of the pool names one`,

@@ -105,8 +105,8 @@ async function estimateStage(
   const texts = await readTexts(dataset, signal)
   const { rows } = texts
   const { tokenizer } = pretrained
-  const counted = await countTokens(dataset, texts, { tokenizer, onBadRow, signal })
-  const trainOn = Uint32Array.from(counted.labels.keys()).filter((row) => counted.labels[row] > 0)
+  const counted = await countTokens(dataset, texts, { tokenizer, maxLength, onBadRow, signal })
+  const trainOn = Uint32Array.from(counted.inWindow.keys()).filter((row) => counted.inWindow[row] > 0)
   if (trainOn.length === 0) throw nothingToTrain(maxLength, rows, section)
   const proxy = proxyFor({ rows: counted, vocabularySize: counted.vocabularySize, options, pretrained })
   const plan = planTrajectories(counted, proxy.recipe, all.checkpoints, seed, trainOn)
@@ -116,7 +116,7 @@ async function estimateStage(
     const flops = epochs * epochFlops(trainer, counted, proxy, { trainOn, seed })
     const seconds = flops / (await calibrate(trainer, counted, proxy, 'train'))
     const trained = countParameters(trainer.parameters)
-    const density = counted.trained / counted.tokens
+    const { density } = counted
     const estimate: StageEstimate = {
       ...{ rows, trainedRows: trainOn.length, tokens: { count: plan.scoreTokens, exact: counted.exact } },
       ...{ epochs, steps: plan.steps, flops, seconds },

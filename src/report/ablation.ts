@@ -136,7 +136,7 @@ ${disclosure(
 function timeSection({ picks }: Ablation): Html {
   const names = [...new Set(picks.flatMap(({ stages }) => stages.map(({ name }) => name)))]
   return html`<section id="time"><h2>What each selection took</h2>
-<p>Wall clock of the stages between reading the pool and the pick. A stage that an earlier pick had computed (marked *) counts with the time that it took there.</p>
+<p>Wall clock of the stages between reading the pool and the pick. A stage that several picks share (marked *) was computed once and counts in each of them.</p>
 ${table(
   'Seconds of each stage',
   [

@@ -1,12 +1,14 @@
 /** What a comparison will do, told before it is done. */
 
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
 import { renderComparisonPlan } from '../../src/cli/comparison-plan.ts'
 import { compare } from '../../src/comparison/compare.ts'
 import { planCompare } from '../../src/comparison/plan.ts'
+import type { MetricName } from '../../src/evaluation/comparison.ts'
+import { writeNpy } from '../../src/signals/npy.ts'
 import { screen } from '../cli/screen.ts'
 import { tinyModel } from '../pipeline/models.ts'
 import { poolLines, writePool } from '../pipeline/pools.ts'
@@ -110,5 +112,79 @@ describe('the plan of a comparison', () => {
     expect(shown).toContain('70 answers of at most 256 tokens for exact-match')
     expect(shown).toContain('6 of')
     expect(shown).toContain('nothing was written')
+  }, 60_000)
+
+  it.each([
+    ['a test set whose responses begin behind the window', 'nothing-to-score', { maxLength: 16 }],
+    ['more clusters than rows', 'too-many-clusters', { methods: ['s2l:clusters=500'], set: {} }],
+    ['the run directory of another pool', 'other-pool', {}],
+    ['a test set without answers to compare with', 'no-response', { metrics: ['exact-match'] as MetricName[] }],
+    ['a missing target', 'no-target', { methods: ['got-d'], set: {} }],
+  ])(
+    'refuses %s, as the comparison does',
+    async (_, code, more) => {
+      const options = setting({ seeds: 1, budgets: ['20%'], ...more })
+      if (code === 'no-response') writeFileSync(options.test[0], '{"text":"a text that nobody answers"}\n')
+      if (code === 'other-pool') {
+        const other = join(options.home, 'other.jsonl')
+        writePool(other, poolLines({ svamp: 30, gsm8k: 0 }))
+        await compare({ ...options, pool: [other], methods: ['random'], set: {}, steps: 1 }, { ort })
+      }
+      await expect(planCompare(options, { ort })).rejects.toMatchObject({ fault: { code } })
+      await expect(compare(options, { ort })).rejects.toMatchObject({ fault: { code } })
+    },
+    60_000,
+  )
+
+  it('counts the rows and tokens of a test set that lie in the window', async () => {
+    const options = setting({ seeds: 1, budgets: ['20%'], methods: ['random'], set: {}, maxLength: 60, steps: 1 })
+    const plan = await planCompare(options, { ort })
+    const { summary } = await compare(options, { ort })
+    expect(plan.tests).toEqual(summary.tests)
+    expect(summary.tests[0].rows).toBeLessThan(10)
+  }, 60_000)
+
+  it('takes budgets in tokens, and a pretrained target with adapters', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%', '500tok'], methods: ['random'], set: {}, keepTargets: true })
+    const targetModel = join(options.home, 'model')
+    tinyModel(targetModel)
+    const asked = { ...options, targetModel, lora: 2, learningRate: 1e-3 }
+    const plan = await planCompare(asked, { ort })
+    expect(plan.budgets).toMatchObject([
+      { unit: 'rows', amount: 33 },
+      { unit: 'tokens', amount: 500 },
+    ])
+    expect(plan.targets.trained).toBeLessThan(plan.targets.parameters / 2)
+    const without = await planCompare({ ...asked, keepTargets: false }, { ort })
+    expect(plan.diskBytes - without.diskBytes).toBe(4 * plan.targets.parameters * plan.targets.count)
+  }, 60_000)
+
+  it('covers the pool once for each checkpoint whose hidden states it compares', async () => {
+    const methods = ['facility-location']
+    const nano = await planCompare(setting({ methods, set: {}, embedding: 'proxy' }), { ort })
+    expect(nano.methods).toEqual(['random', 'facility-location@early', 'facility-location@late'])
+    expect(stages(nano).filter((stage) => stage === 'cover the pool')).toHaveLength(2)
+    expect(nano.proxy?.checkpoints).toBe(12)
+    const ngrams = await planCompare(setting({ methods, set: {} }), { ort })
+    expect(stages(ngrams).filter((stage) => stage === 'cover the pool')).toHaveLength(1)
+    expect(ngrams.proxy).toBeUndefined()
+  }, 60_000)
+
+  it('trains no proxy for what is imported, and records no more than the others ask for', async () => {
+    const methods = ['s2l:checkpoints=6', 'least-confidence@late:checkpoints=2']
+    const options = setting({ methods, set: { clusters: '3' }, seeds: 1, budgets: ['20%'], steps: 1 })
+    const file = join(options.home, 'losses.npy')
+    const losses = Float32Array.from({ length: 66 * 6 }, (_, i) => 1 + Math.sin(i))
+    writeFileSync(file, writeNpy({ shape: [66, 6], data: losses }))
+    const asked = { ...options, signals: { trajectories: file } }
+    const plan = await planCompare(asked, { ort })
+    expect(plan.imported).toMatchObject({ rows: 66, columns: 6 })
+    expect(plan.proxy?.checkpoints).toBe(2)
+    await compare(asked, { ort })
+    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
+    expect(facts.proxy.steps).toHaveLength(2)
+    const alone = await planCompare({ ...asked, methods: ['s2l:checkpoints=6'] }, { ort })
+    expect(alone.proxy).toBeUndefined()
+    expect(renderComparisonPlan(alone, screen({ columns: 200 }))).toContain('no proxy to train')
   }, 60_000)
 })

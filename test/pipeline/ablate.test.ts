@@ -72,6 +72,11 @@ describe('ablate', () => {
     expect(picked[of('another draw')]).not.toEqual(picked[0])
     expect(result.picks[of('method=random')].stages.map(({ name }) => name)).toEqual(['select'])
     expect(result.picks[0].stages.map(({ name }) => name)).toEqual(['trajectories', 'clusters', 'select'])
+    // Whichever pick came first: of the base's stages another draw has the same trajectories and clusters, and makes a choice of its own.
+    const sharedOf = (name: string) => result.picks[of(name)].stages.map(({ shared }) => shared)
+    expect(sharedOf('base')).toEqual([true, true, false])
+    expect(sharedOf('another draw')).toEqual([true, true, false])
+    expect(sharedOf('clusters=3')).toEqual([true, false, false])
     expect(readFileSync(result.report, 'utf8')).toContain('<section id="overlap">')
     const { picks, overlap } = JSON.parse(readFileSync(result.file, 'utf8'))
     expect({ picks, overlap }).toEqual({ picks: JSON.parse(JSON.stringify(result.picks)), overlap: result.overlap })
