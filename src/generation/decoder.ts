@@ -65,7 +65,7 @@ const LARGE_VOCABULARY = 8192
  * Compiles the graph with the weights in it, arranged for products once: beside the weights that are given 4 bytes a parameter, and 4 more for those of an
  * output embedding that is the input embedding too. Both a prompt and the single tokens after it run on this one graph, `rows` texts at most.
  *
- * On cpu a large vocabulary has two graphs, each compiled when it is first asked: one for logits, and one for greedy tokens (`argmaxProduct`). For 8 rows
+ * On cpu a large vocabulary has two graphs, each compiled when it is first asked: one for logits, and one for greedy tokens (`argmaxProduct`). For 32 rows
  * or fewer the latter has the output embedding as it is and in 8 bits, 5 bytes a number, tied or not; for more as it is and
  * arranged, 8 bytes.
  *

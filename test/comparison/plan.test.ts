@@ -172,7 +172,7 @@ describe('the plan of a comparison', () => {
 
   it('trains no proxy for what is imported, and records no more than the others ask for', async () => {
     const methods = ['s2l:checkpoints=6', 'least-confidence@late:checkpoints=2']
-    const options = setting({ methods, set: { clusters: '3' }, seeds: 1, budgets: ['20%'], steps: 1 })
+    const options = setting({ methods, set: { clusters: '3' }, seeds: 1, budgets: ['20%'], steps: 1, proxy: undefined })
     const file = join(options.home, 'losses.npy')
     const losses = Float32Array.from({ length: 66 * 6 }, (_, i) => 1 + Math.sin(i))
     writeFileSync(file, writeNpy({ shape: [66, 6], data: losses }))

@@ -76,7 +76,7 @@ describe('greedy generation', () => {
     }
     const sampled = await continuations(14, { temperature: 1, topK: 1, seed: 0 })
     expect(new Set(sampled.flat()).size).toBeGreaterThan(50)
-    for (const batch of [1, 8, 14]) expect(await continuations(batch)).toEqual(sampled)
+    for (const batch of [1, 14, 40]) expect(await continuations(batch)).toEqual(sampled)
   })
 
   it('gives the same tokens whatever the batch, the threads and the order of prompts', async () => {

@@ -25,8 +25,8 @@ const ROUNDOFF = 2 ** -24
 /** Far from float32's smallest numbers. */
 const LEAST = 1e-30
 
-/** Rows up to which screening pays: with more the passes over [rows, n] cost more than reading the matrix (docs/decisions/0023-greedy-screening.md). */
-export const FEW_ROWS = 8
+/** Rows up to which screening is seen to pay (docs/decisions/0023-greedy-screening.md). */
+export const FEW_ROWS = 32
 
 /**
  * Largest 2-norm of the rows of a matrix [n, d].
@@ -122,28 +122,25 @@ function lowerScreened(lowering: Lowering, h: string, matrix: string, screening:
   const most = node('Max', lowering.node('ReduceMax', [node('Abs', h), last], { keepdims: 1 }), lowering.scalar(LEAST))
   const scaled = node('Div', h, most)
   const size = node('Max', lowering.node('ReduceL2', [scaled, last], { keepdims: 1 }), lowering.scalar(1))
-  const found = candidates(
-    lowering,
-    screen
-      ? screened(lowering, scaled, size, screen())
-      : // Both sums of a product, and of what it is compared with.
-        nearLargest(
-          lowering,
-          h,
-          matrix,
-          node('Mul', node('Mul', size, most), lowering.scalar(5 * d * ROUNDOFF * norm)),
-        ),
-  )
+  const may = screen
+    ? screened(lowering, scaled, size, screen())
+    : // Both sums of a product, and of what it is compared with.
+      nearLargest(lowering, h, matrix, node('Mul', node('Mul', size, most), lowering.scalar(5 * d * ROUNDOFF * norm)))
+  const found = candidates(lowering, may)
+  const ofRow = lowering.node('Gather', [may, found], { axis: 1 })
+  const pairs = lowering.node('Transpose', [node('NonZero', ofRow)], { perm: [1, 0] })
+  const side = (column: number) => lowering.node('Gather', [pairs, lowering.int64([column])], { axis: 1 })
+  const row = node('Reshape', side(0), lowering.int64([-1]))
+  const id = lowering.node('Gather', [found, node('Reshape', side(1), lowering.int64([-1]))], { axis: 0 })
   // Each product on its own: the kernel for one row and one column, whatever stands beside it.
-  const some = lowering.node('Gather', [matrix, found], { axis: 0 })
   const products = node(
     'MatMul',
-    node('Unsqueeze', h, lowering.int64([1, 2])),
-    node('Unsqueeze', some, lowering.int64([0, 3])),
+    node('Unsqueeze', lowering.node('Gather', [h, row], { axis: 0 }), last),
+    node('Unsqueeze', lowering.node('Gather', [matrix, id], { axis: 0 }), lowering.int64([2])),
   )
-  const at = lowering.node('ArgMax', [node('Squeeze', products, lowering.int64([2, 3]))], {
-    ...{ axis: 1, keepdims: 0, select_last_index: 0 },
-  })
+  const nothing = node('Expand', lowering.scalar(Number.NEGATIVE_INFINITY), node('Shape', ofRow))
+  const table = node('ScatterND', nothing, pairs, node('Reshape', products, lowering.int64([-1])))
+  const at = lowering.node('ArgMax', [table], { axis: 1, keepdims: 0, select_last_index: 0 })
   return lowering.node('Cast', [lowering.node('Gather', [found, at], { axis: 0 })], { to: INT32 })
 }
 
@@ -179,7 +176,7 @@ function nearLargest(lowering: Lowering, h: string, matrix: string, off: string)
 
 /** Columns, ascending, that hold for any row; 0 before them, so that there is one where products are no numbers. */
 function candidates(lowering: Lowering, may: string): string {
-  const any = lowering.node('ReduceMax', [lowering.node('Cast', [may], { to: INT32 }), lowering.int64([0])], {
+  const any = lowering.node('ReduceMax', [lowering.node('Cast', [may], { to: UINT8 }), lowering.int64([0])], {
     keepdims: 0,
   })
   const found = lowering.node('Reshape', [lowering.node('NonZero', [any]), lowering.int64([-1])])
