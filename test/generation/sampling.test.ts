@@ -68,7 +68,8 @@ describe('the distribution that is sampled', () => {
     fc.assert(
       fc.property(
         anyLogits,
-        fc.double({ min: 0.001, max: 1, noNaN: true }),
+        // Next to 1 the rounding of the sums decides whether the mass is ever reached.
+        fc.oneof(fc.constant(1), fc.double({ min: 0.001, max: 1 - 1e-9, noNaN: true })),
         fc.option(fc.integer({ min: 1, max: 70 }), { nil: undefined }),
         fc.double({ min: 0.05, max: 4, noNaN: true }),
         (from, topP, topK, temperature) => {
