@@ -1,10 +1,9 @@
 /** Trained targets that are kept, each as a model directory: what further tests and metrics score without training. */
 
 import type { Cell } from '../evaluation/comparison.ts'
-import { WEIGHTS_FILE } from '../hub/directory.ts'
-import { writeModelDirectory } from '../hub/saving.ts'
 import { writeSafetensors } from '../models/safetensors.ts'
 import { readTensors } from '../pipeline/checkpoints.ts'
+import { writeModel } from '../pipeline/saved-model.ts'
 import type { Run } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import type { OutputRecord } from '../runs/journal.ts'
@@ -65,22 +64,15 @@ async function keepTarget(work: StageWork, target: TargetModel, trainer: Trainer
   const { proxy, pretrained, tokens } = target
   const { parameters } = await trainer.state()
   const weights = await targetWeights(target, parameters)
-  const files = pretrained?.files
-  const written = await writeModelDirectory(work.path(directory), {
-    config: { ...proxy.model.config },
-    tensors: proxy.model.parameters.map(({ name }) => {
-      const tensor = weights.get(name)
-      if (tensor === undefined) throw new Error(`keepTarget: the target has no '${name}'`)
-      return [name, { shape: tensor.shape, data: tensor.data as Float32Array }] as const
-    }),
-    tokenizerJson: files?.tokenizerJson ?? tokens.tokenizer.toJSON(),
-    tokenizerConfig: files?.tokenizerConfig,
-    generationConfig: files?.generationConfig,
-    specialTokensMap: files?.specialTokensMap,
-    chatTemplates: files?.chatTemplates,
-    // One file: it is read back whole.
-    maximumShardBytes: Number.POSITIVE_INFINITY,
+  const tensors = proxy.model.parameters.map(({ name }) => {
+    const tensor = weights.get(name)
+    if (tensor === undefined) throw new Error(`keepTarget: the target has no '${name}'`)
+    return [name, { shape: tensor.shape, data: tensor.data as Float32Array }] as const
   })
+  // One file: it is read back whole.
+  const whole = { tensors, maximumShardBytes: Number.POSITIVE_INFINITY }
+  const model = { proxy, pretrained, tokenizer: tokens.tokenizer }
+  const written = await writeModel(work.path(directory), model, whole)
   const outputs = Object.entries(written).map(([name, record]) => ({ path: `${directory}/${name}`, ...record }))
   if (proxy.choices.lora !== undefined)
     outputs.push(await work.write(`${directory}/${ADAPTERS}`, writeSafetensors(parameters)))
@@ -89,5 +81,7 @@ async function keepTarget(work: StageWork, target: TargetModel, trainer: Trainer
 
 /** What was trained, for scoring: the moments are zero. */
 async function keptState(path: string, { proxy }: TargetModel): Promise<TrainingState> {
-  return startingState(await readTensors(`${path}/${proxy.choices.lora === undefined ? WEIGHTS_FILE : ADAPTERS}`))
+  return startingState(
+    await readTensors(`${path}/${proxy.choices.lora === undefined ? 'model.safetensors' : ADAPTERS}`),
+  )
 }

@@ -80,7 +80,7 @@ export function distribution(logits: Float32Array, { temperature, topP = 1, topK
     total = ids.reduce((sum, id) => sum + weights[id], 0)
   }
   let [count, mass] = [0, 0]
-  while (count < ids.length && (count === 0 || mass < topP * total)) mass += weights[ids[count++]]
+  while (count < ids.length && (count === 0 || topP >= 1 || mass < topP * total)) mass += weights[ids[count++]]
   const kept = ids.subarray(0, count)
   return { ids: kept, weights: Float64Array.from(kept, (id) => weights[id]), total: mass }
 }

@@ -1,9 +1,10 @@
 /** The step that saves what was trained in the Hugging Face layout, with adapters beside it. */
 
 import { join } from 'node:path'
-import { writeModelDirectory } from '../hub/saving.ts'
+import { type SavedModel as ModelDirectory, writeModelDirectory } from '../hub/saving.ts'
 import { openSafetensors } from '../hub/weights.ts'
 import type { SavedFormat } from '../models/float-formats.ts'
+import type { FileRecord } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type SavedAdapters, saveAdapters } from './adapters.ts'
 import { type Context, stageName } from './context.ts'
@@ -29,6 +30,26 @@ interface Saving {
   tokenizer: Tokenizer
 }
 
+type WrittenModel = Pick<Saving, 'proxy' | 'pretrained' | 'tokenizer'>
+
+/** Writes weights with the files that the model came with, or nano's. Size and sha256 of each file by its name. */
+export function writeModel(
+  directory: string,
+  { proxy, pretrained, tokenizer }: WrittenModel,
+  weights: Pick<ModelDirectory, 'tensors' | 'dtype' | 'maximumShardBytes'>,
+): Promise<Record<string, FileRecord>> {
+  const files = pretrained?.files
+  return writeModelDirectory(directory, {
+    config: { ...proxy.model.config },
+    tokenizerJson: files?.tokenizerJson ?? tokenizer.toJSON(),
+    tokenizerConfig: files?.tokenizerConfig,
+    generationConfig: files?.generationConfig,
+    specialTokensMap: files?.specialTokensMap,
+    chatTemplates: files?.chatTemplates,
+    ...weights,
+  })
+}
+
 /** Writes the model directory, and with adapters `adapter/` in it. A kill leaves what stood there, or no model. */
 export async function saveModel(
   context: Context,
@@ -45,17 +66,7 @@ export async function saveModel(
     const data = adapters ? () => adapters.merged(name) : () => trained.read(name)
     return [name, { shape, data }] as const
   })
-  const files = pretrained?.files
-  const written = await writeModelDirectory(directory, {
-    config: { ...proxy.model.config },
-    tensors,
-    tokenizerJson: files?.tokenizerJson ?? tokenizer.toJSON(),
-    tokenizerConfig: files?.tokenizerConfig,
-    generationConfig: files?.generationConfig,
-    specialTokensMap: files?.specialTokensMap,
-    chatTemplates: files?.chatTemplates,
-    dtype,
-  })
+  const written = await writeModel(directory, { proxy, pretrained, tokenizer }, { tensors, dtype })
   const bytes = Object.values(written).reduce((total, { size }) => total + size, 0)
   const seconds = (performance.now() - started) / 1000
   context.stages.push({ name: stage, seconds, cached: false })
