@@ -123,12 +123,12 @@ function lastBoxed(text: string): string | undefined {
 function stripLatex(text: string): string {
   return text
     .replace(/−/g, '-')
-    .replace(/\\(?:left|right|displaystyle|,|;|!|:)(?![a-zA-Z])/g, '')
+    .replace(/\\+(?:left|right|displaystyle|,|;|!|:)(?![a-zA-Z])/g, '')
     .replace(/\\[dt]frac(?![a-zA-Z])/g, '\\frac')
     .replace(/\\frac\s*(\d)\s*(\d)/g, '\\frac{$1}{$2}')
     .replace(/\^\s*\{?\s*\\circ\s*\}?|°/g, '')
     .replace(/\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}/g, ' $1 ')
-    .replace(/\\\(|\\\)|\\\[|\\\]|\\?\$|\\?%/g, '')
+    .replace(/\\+[()[\]]|\\*\$|\\*%/g, '')
     .replace(/[€£¥₹]/g, '')
     .replace(/~|\\ /g, ' ')
     .trim()
