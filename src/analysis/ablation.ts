@@ -2,6 +2,9 @@
 
 import type { OverlapTable } from './overlap.ts'
 
+/** Names the pick that draws from the base's own signals with another seed. */
+export const ANOTHER_DRAW = 'another draw'
+
 export interface AblatedPick {
   /** `base`, or the option and its value: `checkpoints=3`. */
   name: string

@@ -153,7 +153,9 @@ export function defineCompare(command: Command): void {
               `${renderComparison(summary, terminal)}\n${pairs([
                 ['report', terminal.style('bold', shownPath(report))],
                 ['picks', shownPath(join(result.run, 'picks'))],
-                ...(flags.keepTargets ? [['targets', shownPath(join(result.run, 'targets'))] as [string, string]] : []),
+                ...(flags.keepTargets
+                  ? [['targets', shownPath(join(result.run, 'targets.json'))] as [string, string]]
+                  : []),
               ])}\n`,
           })
         },

@@ -10,6 +10,7 @@ export function renderComparisonPlan(plan: ComparePlan, terminal: Terminal): str
   const { rows, tokens, methods, leftOut, budgets, seeds, tests, targets, flops, answers } = plan
   const each = targets.steps === undefined ? counted(targets.epochs ?? 0, 'epoch') : counted(targets.steps, 'step')
   const lora = targets.trained === targets.parameters ? '' : `, ${scaled(targets.trained)} of adapters trained`
+  const kept = targets.keptBytes === undefined ? '' : `, ${bytes(targets.keptBytes)} of it kept targets`
   const facts: [string, string][] = [
     ['pool', `${counted(rows, 'row')}, ${tokens.exact ? '' : 'about '}${counted(tokens.count, 'token')}`],
     ['methods', `${count(methods.length)}: ${methods.map(plain).join(', ')}`],
@@ -30,12 +31,12 @@ export function renderComparisonPlan(plan: ComparePlan, terminal: Terminal): str
       'targets',
       `${count(targets.count)} of ${plain(targets.name)}, ${scaled(targets.parameters)} parameters${lora}, ${each} each; ${count(targets.untouched)} untouched`,
     ],
-    ['each', `at least ${bytes(targets.memoryBytes)} of memory to train: weights, gradients, moments, activations`],
+    ['of each', `at least ${bytes(targets.memoryBytes)} of memory to train: weights, gradients, moments, activations`],
     [
       'work',
       `${scaled(flops.total, 'FLOP')}: ${scaled(flops.signals, 'FLOP')} signals, ${scaled(flops.training, 'FLOP')} training targets, ${scaled(flops.scoring, 'FLOP')} scoring them`,
     ],
-    ['disk', `${bytes(plan.diskBytes)} in ${shownPath(plan.run)}`],
+    ['disk', `${bytes(plan.diskBytes)} in ${shownPath(plan.run)}${kept}`],
     ...stageTimes(plan),
   ]
   if (answers)

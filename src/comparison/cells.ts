@@ -8,10 +8,9 @@ import type { OutputRecord } from '../runs/journal.ts'
 import { runStage, type StageWork } from '../runs/stage.ts'
 import { readNpy, writeNpy } from '../signals/npy.ts'
 import { planBatches } from '../training/batches.ts'
-import type { TrainingState } from '../training/state.ts'
 import type { Trainer } from '../training/trainer.ts'
 import { scoreRows, scoringTokens } from '../training/trajectories.ts'
-import { keptDirectory, trainAndKeep } from './kept.ts'
+import { isBegun, keptDirectory, trainAndKeep } from './kept.ts'
 import type { ResolvedCompareOptions } from './options.ts'
 import type { TargetModel } from './target-model.ts'
 import type { Test } from './tests.ts'
@@ -141,7 +140,6 @@ async function runCell(
   }
   const inputs = { tokens: tokens.hash, selected: hashJson(Array.from(trainOn)) }
   const identity = { inputs, options: { ...trained, ...environment } }
-  const keeps = trainOn.length > 0 && (options.keepTargets || keptDirectory(run, identity) !== undefined)
   /** In the stage whose parts it goes on from. */
   const trainIn = async (work: StageWork) => {
     const resumed = await lastState(work)
@@ -149,6 +147,17 @@ async function runCell(
     const training = await train(context, { work, trainer, target, trainOn, ...length, seed, resumed, onProgress })
     return { trainer, training }
   }
+  const keep = () => trainAndKeep(run, identity, { target, train: trainIn, open: (state) => open(seed, state) })
+  /** Of a target that is kept, or was begun to be, what is there. */
+  const trainedIn = async (work: StageWork) => {
+    const there = kept !== undefined || (await keptDirectory(run, identity)) !== undefined || isBegun(run, identity)
+    if (!there) return trainIn(work)
+    const { training, trainer } = kept ?? (await keep())
+    return { training, trainer: await trainer() }
+  }
+  const asked = options.keepTargets && trainOn.length > 0
+  // Also where the cell itself is there: it may have been scored before its target was to be kept.
+  const kept = asked ? await keep() : undefined
   const result = await runStage<Json>(run, {
     name: 'cell',
     version: 1,
@@ -160,8 +169,7 @@ async function runCell(
       ...environment,
     },
     async execute(work) {
-      const keeping = { target, train: trainIn, open: (state: TrainingState) => open(seed, state) }
-      const { trainer, training } = keeps ? await trainAndKeep(run, identity, keeping) : await trainIn(work)
+      const { trainer, training } = await trainedIn(work)
       const outputs: OutputRecord[] = []
       for (const [i, test] of tests.entries()) {
         onProgress(0.95, `scoring ${test.name}`)
@@ -199,12 +207,12 @@ async function runCell(
   return {
     cell: {
       ...{ method: label, budget: plan.budget, seed, training, scores },
-      kept: trainOn.length === 0 ? undefined : keptDirectory(run, identity),
+      kept: trainOn.length === 0 ? undefined : await keptDirectory(run, identity),
       selected: {
         rows: label === 'none' ? 0 : selected.length,
         tokens: trainOn.reduce((total, row) => total + Math.min(store.lengths[row], target.maxLength), 0),
       },
     },
-    cached: result.cached,
+    cached: result.cached && kept?.cached !== false,
   }
 }

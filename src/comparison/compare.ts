@@ -29,6 +29,7 @@ import { trainedParameters } from '../training/graphs.ts'
 import { maybeAnswerer } from './answers.ts'
 import { type CellPlan, runCells } from './cells.ts'
 import { withFlops } from './costs.ts'
+import { listTargets } from './kept.ts'
 import {
   atBudgets,
   type CompareOptions,
@@ -118,6 +119,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
     const comparison = describeComparison(context, { pool, picked, model, tests, cells, poolTokens: perRow.total })
     const summary = summarise(comparison, { compareWith, seed: options.seed })
     const { out, report } = await writeComparison(context, summary)
+    await listTargets(run, comparison)
     await run.update({ status: 'done', facts: facts(context, comparison) })
     return {
       summary,
@@ -253,11 +255,8 @@ function describeComparison(context: Context<ResolvedCompareOptions>, parts: Des
   }
 }
 
-/** For the manifest: how often each stage was executed in this directory, which methods read what it gave, and where kept targets lie. */
-function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells, budgets }: Comparison): Record<string, Json> {
-  const kept = cells.flatMap(({ method, budget, seed, kept: directory }) =>
-    directory === undefined ? [] : [{ method, budget: budgets[budget]?.text ?? null, seed, directory }],
-  )
+/** For the manifest: how often each stage was executed in this directory, and which methods read what it gave. */
+function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells }: Comparison): Record<string, Json> {
   const executed = new Map<string, Map<string, number>>()
   for (const { event, stage, key } of run.journal.records) {
     if (event !== 'done') continue
@@ -278,7 +277,6 @@ function facts({ run }: Context<ResolvedCompareOptions>, { costs, cells, budgets
       ]),
     ),
     cells: cells.length,
-    ...(kept.length > 0 && { targets: kept }),
   }
 }
 

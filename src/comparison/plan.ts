@@ -50,6 +50,8 @@ export interface ComparePlan extends Pick<SignalsPlan, 'proxy' | 'imported' | 't
     /** Of each, where steps are held equal; else its passes. */
     steps?: number
     epochs?: number
+    /** Of all that are kept, where they are. */
+    keptBytes?: number
     /** Of training, at least. */
     memoryBytes: number
   }
@@ -160,7 +162,7 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
         4 * picked +
         4 * (1 + wanted.length) * testRows * (targets.facts.count + targets.facts.untouched) +
         12 * targets.facts.trained +
-        (options.keepTargets ? 4 * targets.facts.parameters * targets.facts.count : 0),
+        (targets.facts.keptBytes ?? 0),
     ),
     seconds,
     secondsTotal: seconds.reduce((sum, stage) => sum + stage.seconds, 0),
@@ -257,11 +259,13 @@ async function planTargets({ options, device, opened, counted, tests, picks, met
       train: await calibrate(trainer, counted, proxy, 'train'),
       score: await calibrate(trainer, counted, proxy, 'score'),
     }
-    const trained = countParameters(trainer.parameters)
+    const [parameters, trained] = [proxy.model, trainer].map((of) => countParameters(of.parameters))
     return {
       facts: {
-        ...{ name: opened.name, parameters: countParameters(proxy.model.parameters), trained, count, untouched },
+        ...{ name: opened.name, parameters, trained, count, untouched },
         ...(steps === undefined ? { epochs } : { steps }),
+        // Adapters beside the weights that they are added into.
+        ...(options.keepTargets && { keptBytes: 4 * count * (parameters + (trained < parameters ? trained : 0)) }),
         memoryBytes: trainingBytes(proxy, { trained, density }),
       },
       flops: { training, scoring },

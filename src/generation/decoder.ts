@@ -117,8 +117,11 @@ function largest(hidden: Tensor, output: Tensor, weights: TensorMap, rows: numbe
   const matrix = weights.get(output.node.name as string)
   if (matrix === undefined) throw new Error(`compileDecoder: the weights have no '${output.node.name}'`)
   const [data, d] = [matrix.data as Float32Array, matrix.shape[1]]
+  const norm = largestNorm(data, d)
+  // Of a matrix of zeros every product may be the largest.
+  if (norm === 0) return argmax(matmul(hidden, output, { transposeB: true }))
   return argmaxProduct(hidden, output, {
-    norm: largestNorm(data, d),
+    norm,
     ...(rows <= FEW_ROWS && { screen: () => screenOf(data, d) }),
   })
 }
@@ -129,10 +132,11 @@ function once<T>(make: () => T | Promise<T>) {
   return {
     async value(): Promise<T> {
       made ??= Promise.resolve().then(make)
+      const own = made
       try {
-        return await made
+        return await own
       } catch (error) {
-        made = undefined
+        if (made === own) made = undefined
         throw error
       }
     },

@@ -1,5 +1,6 @@
 /** What `ablate` is asked: a selection, and options of it that are varied one at a time. */
 
+import { ANOTHER_DRAW } from '../analysis/ablation.ts'
 import { WinnowError } from '../errors.ts'
 import { describeOptions } from '../methods/options.ts'
 import { findMethod } from '../methods/registry.ts'
@@ -66,7 +67,7 @@ export function resolveAblation(asked: AblateOptions): ResolvedAblation {
   const first = resolveOptions(base)
   const all: Variation[] = [
     { name: 'base', also: [], options: base },
-    { name: 'another draw', also: [], options: { ...base, drawSeed: first.seed + 1 } },
+    { name: ANOTHER_DRAW, also: [], options: { ...base, drawSeed: first.seed + 1 } },
     ...Object.entries(vary).flatMap(([option, values]) =>
       values.map((value) => ({ name: `${option}=${value}`, also: [], options: varied(base, camel(option), value) })),
     ),

@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AblatedPick, Ablation } from '../analysis/ablation.ts'
+import { type AblatedPick, type Ablation, ANOTHER_DRAW } from '../analysis/ablation.ts'
 import { adjustedRand } from '../analysis/agreement.ts'
 import { type NamedPick, overlapTable } from '../analysis/overlap.ts'
 import { openDataset } from '../dataset/dataset.ts'
@@ -53,7 +53,9 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
   if (asked.overwrite !== true) await mustBeRunOf(run, await openDataset(asked.pool, asked))
   const done = new Map<string, Done>()
   const [base, ...others] = variations
-  const order = [...others, base]
+  // The other draw beside the base, so that clusters of other options do not come between them.
+  const apart = others.filter(({ name }) => name !== ANOTHER_DRAW)
+  const order = [...apart, ...others.filter(({ name }) => name === ANOTHER_DRAW), base]
   for (const [i, { name, also, options }] of order.entries()) {
     onVariation?.(name, i + 1, order.length)
     const result = await select({ ...options, overwrite: true }, context)
@@ -62,15 +64,20 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
     const clusters = clustered ? readNpy(await readFile(join(run, 'signals/clusters.npy'))).data : undefined
     const stages = result.stages
       .filter((stage) => !COMMON_STAGES.includes(stage.name))
-      .map(({ name, seconds, key }) => ({ name, seconds, key, shared: false }))
+      .map(({ name, seconds, key, cached }) => ({ name, seconds, key, cached, shared: false }))
     done.set(name, {
       pick: { name, rows },
       told: {
-        ...{ name, also, method: options.method ?? 's2l', stages: stages.map(({ key: _, ...stage }) => stage) },
+        ...{
+          name,
+          also,
+          method: options.method ?? 's2l',
+          stages: stages.map(({ key: _key, cached: _cached, ...stage }) => stage),
+        },
         ...{ selected: result.selected, tokens: result.tokens.selected, file: result.out.path },
         seconds: stages.reduce((total, { seconds }) => total + seconds, 0),
       },
-      keys: stages.map(({ key }) => key),
+      uses: stages,
       clusters,
       result,
     })
@@ -110,21 +117,22 @@ export async function ablate(asked: AblateOptions, pipeline: AblateContext): Pro
 interface Done {
   pick: NamedPick
   told: AblatedPick
-  /** Of its stages. */
-  keys: (string | undefined)[]
+  /** Its stages, by key, and whether they were computed for it. */
+  uses: { key?: string; cached: boolean }[]
   /** Cluster of each row, where the method has some. */
   clusters?: ArrayLike<number>
   result: SelectResult
 }
 
-/** Marks the stages whose result several picks have. */
+/** Marks the stages whose result several picks have from one execution. (Where clusters of other options came between, they were computed again.) */
 function shareStages(all: readonly Done[]): void {
   const uses = Map.groupBy(
-    all.flatMap(({ told, keys }) => told.stages.map((stage, i) => ({ stage, key: keys[i] }))),
+    all.flatMap(({ told, uses }) => told.stages.map((stage, i) => ({ stage, ...uses[i] }))),
     ({ key }) => key,
   )
   for (const [key, used] of uses)
-    if (key !== undefined && used.length > 1) for (const { stage } of used) stage.shared = true
+    if (key !== undefined && used.length > 1 && used.filter(({ cached }) => !cached).length < 2)
+      for (const { stage } of used) stage.shared = true
 }
 
 /** What several selections tell alike is told once. */

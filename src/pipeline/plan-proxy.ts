@@ -63,7 +63,10 @@ export async function planProxy(
       flops,
       seconds: [
         { stage: 'train the proxy', seconds: flops.training / rate.train },
-        { stage: `score the pool ${recorded} times`, seconds: flops.scoring / rate.score },
+        {
+          stage: recorded === 1 ? 'score the pool' : `score the pool ${recorded} times`,
+          seconds: flops.scoring / rate.score,
+        },
       ],
       diskBytes: 8 * recorded * counted.count + (pretrained ? 1 : recorded) * 4 * trained + 8 * trained,
     }

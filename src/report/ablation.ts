@@ -1,7 +1,7 @@
 /** The page of an ablation: how much picks have in common, and what each selection took. */
 
 import * as Plot from '@observablehq/plot'
-import type { AblatedPick, Ablation } from '../analysis/ablation.ts'
+import { type AblatedPick, type Ablation, ANOTHER_DRAW } from '../analysis/ablation.ts'
 import { expectedOverlap } from '../analysis/overlap.ts'
 import { pageOf } from './analysis.ts'
 import { responsiveChart } from './chart.ts'
@@ -59,7 +59,7 @@ function overlapSection({ picks, overlap, rows }: Ablation): Html {
   type Cell = (typeof cells)[number]
   const keys = drawn.map((_, i) => `pick ${i}`)
   const number = (key: string) => String(Number(key.slice(5)) + 1)
-  const again = picks.findIndex(({ name }) => name === 'another draw')
+  const again = picks.findIndex(({ name }) => name === ANOTHER_DRAW)
   const yardstick =
     again > 0
       ? ` Another draw from the base’s own signals shares ${percent(overlap.jaccard[0][again])} with it: what the method’s randomness alone changes.`

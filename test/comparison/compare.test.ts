@@ -1,6 +1,6 @@
 /** Whole comparisons on small real pools. */
 
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as ort from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
@@ -130,8 +130,8 @@ describe('compare', () => {
     const trained = () => done(options.run).filter(({ stage }) => stage === 'trained')
     // The pick and the whole pool; an untouched model is there already.
     expect(trained()).toHaveLength(2)
-    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
-    expect(facts.targets).toMatchObject([
+    const targets = JSON.parse(readFileSync(join(options.run, 'targets.json'), 'utf8'))
+    expect(targets).toMatchObject([
       { method: 'full', budget: null },
       { method: 'random', budget: '50%', seed: 0 },
     ])
@@ -149,7 +149,7 @@ describe('compare', () => {
       first.summary.rows.map(({ training }) => training),
     )
     // A kept target is a model like any other.
-    const model = join(options.run, facts.targets[1].directory)
+    const model = join(options.run, targets[1].directory)
     const { tests } = await evaluate(
       { model, test: options.test, metrics: ['nll'], run: join(options.home, 'e'), out: join(options.home, 'e.jsonl') },
       { ort },
@@ -160,13 +160,37 @@ describe('compare', () => {
   it('keeps a nano target with the tokenizer of the pool, and trains it again where a file is torn', async () => {
     const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {}, keepTargets: true })
     const first = await compare(options, { ort })
-    const { facts } = JSON.parse(readFileSync(join(options.run, 'manifest.json'), 'utf8'))
-    for (const { directory } of facts.targets) truncateSync(join(options.run, directory, 'model.safetensors'), 1000)
+    const targets = JSON.parse(readFileSync(join(options.run, 'targets.json'), 'utf8'))
+    for (const { directory } of targets) truncateSync(join(options.run, directory, 'model.safetensors'), 1000)
     const other = join(options.home, 'other.jsonl')
     writePool(other, poolLines({ svamp: 99, gsm8k: 0 }).slice(91))
     const second = await compare({ ...options, test: [options.test[0], `other=${other}`] }, { ort })
     expect(done(options.run).filter(({ stage }) => stage === 'trained')).toHaveLength(4)
     expect(second.summary.rows[0].scores[0].mean).toBe(first.summary.rows[0].scores[0].mean)
+  })
+
+  it('keeps what was not kept before, and trains nothing unasked where kept targets were deleted', async () => {
+    const options = setting({ seeds: 1, budgets: ['50%'], methods: ['random'], set: {} })
+    const targets = () => JSON.parse(readFileSync(join(options.run, 'targets.json'), 'utf8'))
+    const trained = () => done(options.run).filter(({ stage }) => stage === 'trained').length
+    const first = await compare(options, { ort })
+    expect(existsSync(join(options.run, 'targets.json'))).toBe(false)
+    const second = await compare({ ...options, keepTargets: true }, { ort })
+    expect([targets().length, trained()]).toEqual([2, 2])
+    expect(second.summary.rows.map(({ scores }) => scores)).toEqual(first.summary.rows.map(({ scores }) => scores))
+    // Another budget alone: those of before are still there and still named.
+    await compare({ ...options, budgets: ['20%'], steps: 3, keepTargets: true }, { ort })
+    expect(targets().map(({ method, budget }: { method: string; budget: string }) => [method, budget])).toEqual([
+      ['random', '50%'],
+      ['full', null],
+      ['random', '20%'],
+    ])
+    rmSync(join(options.run, 'targets'), { recursive: true })
+    const other = join(options.home, 'other.jsonl')
+    writePool(other, poolLines({ svamp: 99, gsm8k: 0 }).slice(91))
+    await compare({ ...options, test: [options.test[0], `other=${other}`] }, { ort })
+    expect(existsSync(join(options.run, 'targets'))).toBe(false)
+    expect(targets()).toEqual([])
   })
 
   it('says that rows of a test set are in the pool', async () => {

@@ -156,7 +156,9 @@ describe('the plan of a comparison', () => {
     ])
     expect(plan.targets.trained).toBeLessThan(plan.targets.parameters / 2)
     const without = await planCompare({ ...asked, keepTargets: false }, { ort })
-    expect(plan.diskBytes - without.diskBytes).toBe(4 * plan.targets.parameters * plan.targets.count)
+    const { parameters, trained, count, keptBytes } = plan.targets
+    expect(keptBytes).toBe(4 * count * (parameters + trained))
+    expect(plan.diskBytes - without.diskBytes).toBe(keptBytes)
   }, 60_000)
 
   it('covers the pool once for each checkpoint whose hidden states it compares', async () => {

@@ -94,7 +94,8 @@ export interface Screening {
  *
  * In two steps. All products, in 8 bits or in float32, each with a bound on how far off it is; what may be the largest by these bounds is multiplied in
  * float32, each product by itself. So the result depends on neither the first step nor the rows beside it nor threads. Exact where products are normal
- * float32 numbers: bounds that say little make it slower, not wrong. Where h is no number, some row. `screen` is called when the graph is lowered.
+ * float32 numbers: bounds that say little make it slower, not wrong. Where h is no number, some row. Memory of a run: 8 d bytes for each pair of a row and
+ * what may be its largest; of normal models these are few, of h = 0 all. `screen` is called when the graph is lowered.
  */
 export function argmaxProduct(h: Tensor, matrix: Tensor, screening: Screening): Tensor {
   const [, d] = matrix.shape
