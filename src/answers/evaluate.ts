@@ -10,7 +10,7 @@ import { classifierToxicity, type ToxicityScorer } from '../evaluation/toxicity.
 import { toxicityFile } from '../evaluation/toxicity-file.ts'
 import { endTokens, textPrefix } from '../generation/prompts.ts'
 import type { Notice } from '../methods/method.ts'
-import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
+import { type Context, ending, notify, openContext, type StageTime } from '../pipeline/context.ts'
 import { isOwnRun } from '../pipeline/earlier-run.ts'
 import type { StageName } from '../pipeline/events.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
@@ -127,11 +127,7 @@ export async function evaluate(asked: EvaluateOptions, pipeline: PipelineContext
       ...(compared && { against: compared }),
       out: { path: options.out, bytes: record.size, sha256: record.sha256 },
       ...(generations !== undefined && { generations }),
-      run: run.directory,
-      notices: context.notices,
-      device: options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: context.stages,
+      ...ending(context, started),
     }
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)

@@ -60,6 +60,15 @@ export async function openContext<O extends BaseOptions>(
   }
 }
 
+/** What every command's result has of its run; `started`: by `performance.now()`. */
+export const ending = <O extends BaseOptions>({ run, notices, options, stages }: Context<O>, started: number) => ({
+  run: run.directory,
+  notices,
+  device: options.device,
+  seconds: (performance.now() - started) / 1000,
+  stages,
+})
+
 export interface PipelineStage<V extends Json> extends Omit<Stage<V>, 'name' | 'execute'> {
   name: Step
   execute(work: StageWork, progress: (progress: StageProgress) => void): ReturnType<Stage<V>['execute']>

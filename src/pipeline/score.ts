@@ -8,7 +8,7 @@ import { isNano } from '../models/nano.ts'
 import { isRun } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { windowLabels } from '../training/trajectories.ts'
-import { openContext } from './context.ts'
+import { ending, openContext } from './context.ts'
 import { isOwnRun } from './earlier-run.ts'
 import { type ModelOptions, type ResolvedModelOptions, resolveModelOptions } from './model-options.ts'
 import { readPool, tokenisePool } from './pool.ts'
@@ -109,12 +109,8 @@ export async function score(asked: ScoreOptions, pipeline: PipelineContext): Pro
       nll,
       perplexity: Math.exp(nll),
       out: { path: options.out, bytes: record.size, sha256: record.sha256 },
-      run: run.directory,
       model: { name: pretrained.name, revision: pretrained.files.source.revision },
-      notices: context.notices,
-      device: options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: context.stages,
+      ...ending(context, started),
     }
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)

@@ -10,7 +10,7 @@ import { isRun } from '../runs/directory.ts'
 import { canonicalJson, hashFile } from '../runs/hash.ts'
 import { parseJournal } from '../runs/journal.ts'
 import { type Manifest, readManifest } from '../runs/manifest.ts'
-import { notify, openContext } from './context.ts'
+import { ending, notify, openContext } from './context.ts'
 import { tellOfNearDuplicates } from './distinct.ts'
 import { byDistance } from './domains.ts'
 import { maybeEncoder } from './embedder.ts'
@@ -114,7 +114,6 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
         selected: chosen.tokens,
       },
       out: { path: options.out, bytes: record.size, sha256: record.sha256 },
-      run: run.directory,
       report,
       selectionFile: run.path('selection.parquet'),
       nll: trajectories && { proxy: trajectories.facts.nll, bigram: trajectories.bigramNll },
@@ -122,10 +121,7 @@ export async function select(asked: SelectOptions, pipeline: SelectContext): Pro
       target: target && { rows: target.rows, ...targetResult(computed.toward), nearDuplicates },
       embedding: computed.over?.embedding,
       groups: chosen.groups,
-      notices: context.notices,
-      device: options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: context.stages,
+      ...ending(context, started),
     }
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)

@@ -7,7 +7,7 @@ import type { SavedFormat } from '../models/float-formats.ts'
 import { isRun } from '../runs/directory.ts'
 import type { Json } from '../runs/hash.ts'
 import { planTrajectories, trainableRows } from '../training/trajectories.ts'
-import { type Context, openContext } from './context.ts'
+import { type Context, ending, openContext } from './context.ts'
 import {
   type ModelOptions,
   type ResolvedModelOptions,
@@ -135,9 +135,10 @@ interface Finished {
 }
 
 function result(
-  { options, run, notices, stages }: Context<ResolvedTrainOptions>,
+  context: Context<ResolvedTrainOptions>,
   { store, proxy, pretrained, plan, trained, saved, trainOn, started }: Finished,
 ): TrainResult {
+  const { options, run } = context
   return {
     rows: store.count,
     trainedRows: trainOn.length,
@@ -147,7 +148,6 @@ function result(
     loss: trained.facts.loss,
     out: { path: options.out, bytes: saved.bytes, files: saved.files },
     adapters: saved.adapters,
-    run: run.directory,
     curve: run.path(trained.curve),
     model: {
       name: proxy.name,
@@ -155,10 +155,7 @@ function result(
       parameters: trained.facts.parameters,
       trained: trained.facts.trained,
     },
-    notices,
-    device: options.device,
-    seconds: (performance.now() - started) / 1000,
-    stages,
+    ...ending(context, started),
   }
 }
 

@@ -6,7 +6,7 @@ import type { Notice } from '../methods/method.ts'
 import { isRun } from '../runs/directory.ts'
 import { hashJson, type Json } from '../runs/hash.ts'
 import { allTensors } from './checkpoints.ts'
-import { type Context, openContext, stageName } from './context.ts'
+import { type Context, ending, openContext, stageName } from './context.ts'
 import type { OnEvent, Step, WarmupSection } from './events.ts'
 import { checkModelOutput } from './model-output.ts'
 import type { PipelineContext } from './pool-options.ts'
@@ -97,12 +97,8 @@ export async function warmup(asked: WarmupOptions, pipeline: PipelineContext): P
       task: stageResult(rows.task, second),
       plan,
       out: { path: second.directory },
-      run: root.run.directory,
       model: { name: pretrained.name, revision: pretrained.files.source.revision, parameters, trained },
-      notices: root.notices,
-      device: root.options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: root.stages,
+      ...ending(root, started),
     }
   })
 }
