@@ -2,6 +2,7 @@
 
 import { WinnowError } from '../errors.ts'
 import { TOXICITY_PROTOCOL, type ToxicityScorer } from '../evaluation/toxicity.ts'
+import { DEFAULT_BATCH } from '../generation/generator.ts'
 import { isNano } from '../models/nano.ts'
 import type { GenerationOptions } from '../pipeline/generate-stage.ts'
 import {
@@ -135,7 +136,7 @@ export function resolveEvaluateOptions(options: EvaluateOptions): ResolvedEvalua
     programSeconds: wholeNumber(options.programSeconds, 5, '--program-seconds', 1),
     ...{ bertEncoder, toxicityScores, toxicityClassifier, toxicityLabel },
     maxNewTokens: wholeNumber(options.maxNewTokens, programs ? 1024 : 256, '--max-new-tokens', 1),
-    batch: wholeNumber(options.batch, 16, '--batch', 1),
+    batch: wholeNumber(options.batch, DEFAULT_BATCH, '--batch', 1),
     testRows: options.testRows === undefined ? undefined : wholeNumber(options.testRows, 1, '--test-rows', 1),
     toxicitySamples: wholeNumber(options.toxicitySamples, TOXICITY_PROTOCOL.generations, '--toxicity-samples', 1),
     against: options.against,

@@ -62,7 +62,7 @@ const comparedBy = ({ name, dimensions }: { name: string; dimensions: number }) 
   `${plain(name)} in ${count(dimensions)} dimensions`
 
 function targetFacts({ rows, embedding, domains, transport, nearDuplicates }: TargetResult): [string, string][] {
-  const compared = embedding && `, compared by ${plain(embedding.name)} in ${count(embedding.dimensions)} dimensions`
+  const compared = embedding && `, compared by ${comparedBy(embedding)}`
   const facts: [string, string][] = [['target', `${counted(rows, 'row')}${compared ?? ''}`]]
   if (domains && domains.length > 1) {
     const nearest = domains
@@ -135,8 +135,7 @@ export function renderPlan(plan: SelectPlan, terminal: Terminal): string {
     ['budget', budget.unit === 'rows' ? counted(budget.amount, 'row') : counted(budget.amount, 'token')],
     ['method', plan.method],
   ]
-  rows.push(...proxyFacts(plan), ...vectorFacts(plan))
-  rows.push(...importFacts(plan))
+  rows.push(...proxyFacts(plan), ...vectorFacts(plan), ...importFacts(plan))
   if (flops.total > 0) {
     const parts = `${scaled(flops.training, 'FLOP')} training, ${scaled(flops.scoring, 'FLOP')} scoring`
     rows.push(['work', `${scaled(flops.total, 'FLOP')}: ${parts}`])

@@ -4,7 +4,7 @@ import { ANSWER_SCORES } from '../answers/metrics.ts'
 import { ASK_FOR_PROGRAM, answerByPrograms, openPrograms } from '../answers/programs.ts'
 import { askingTurns, readTasks, type Task } from '../answers/tasks.ts'
 import type { Turn } from '../dataset/record.ts'
-import { compileGenerator } from '../generation/generator.ts'
+import { compileGenerator, DEFAULT_BATCH } from '../generation/generator.ts'
 import { endTokens, promptTokens } from '../generation/prompts.ts'
 import type { Context } from '../pipeline/context.ts'
 import type { Json } from '../runs/hash.ts'
@@ -58,7 +58,7 @@ export async function maybeAnswerer(
       const weights = await targetWeights(target, (await trainer.state()).parameters)
       const generator = await compileGenerator({
         ...{ model, weights, device: context.device, maxLength: target.maxLength },
-        batch: Math.min(16, test.rows.length),
+        batch: Math.min(DEFAULT_BATCH, test.rows.length),
       })
       try {
         const { tasks, asking } = known.get(test) ?? (await askedOf(test, signal))

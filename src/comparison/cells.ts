@@ -150,14 +150,12 @@ async function runCell(
   const keep = () => trainAndKeep(run, identity, { target, train: trainIn, open: (state) => open(seed, state) })
   /** Of a target that is kept, or was begun to be, what is there. */
   const trainedIn = async (work: StageWork) => {
-    const there = kept !== undefined || (await keptDirectory(run, identity)) !== undefined || isBegun(run, identity)
-    if (!there) return trainIn(work)
-    const { training, trainer } = kept ?? (await keep())
-    return { training, trainer: await trainer() }
+    const isThere = isBegun(run, identity) || (await keptDirectory(run, identity)) !== undefined
+    const there = kept ?? (isThere ? await keep() : undefined)
+    return there ? { training: there.training, trainer: await there.trainer() } : trainIn(work)
   }
-  const asked = options.keepTargets && trainOn.length > 0
   // Also where the cell itself is there: it may have been scored before its target was to be kept.
-  const kept = asked ? await keep() : undefined
+  const kept = options.keepTargets && trainOn.length > 0 ? await keep() : undefined
   const result = await runStage<Json>(run, {
     name: 'cell',
     version: 1,

@@ -8,7 +8,7 @@ import { type Summary, summarise } from '../evaluation/summary.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import type { Notice } from '../methods/method.ts'
 import { countParameters } from '../models/parameters.ts'
-import { type Context, notify, openContext, type StageTime } from '../pipeline/context.ts'
+import { type Context, ending, notify, openContext, type StageTime } from '../pipeline/context.ts'
 import { maybeEncoder } from '../pipeline/embedder.ts'
 import { checkVectorFiles } from '../pipeline/imported-embeddings.ts'
 import { findScores } from '../pipeline/loss-files.ts'
@@ -125,11 +125,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
       summary,
       out: { path: out },
       report,
-      run: run.directory,
-      notices: context.notices,
-      device: options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: context.stages,
+      ...ending(context, started),
     }
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)
@@ -141,7 +137,7 @@ export async function compare(asked: CompareOptions, pipeline: PipelineContext):
 function leaveOut(context: Context<ResolvedCompareOptions>, pool: Pool): void {
   const { options } = context
   if (pool.source !== undefined) return
-  const bySource = goingBySource(options.entries).filter(({ ifPossible }) => ifPossible)
+  const bySource = goingBySource(options.entries)
   if (bySource.length === 0) return
   options.entries = options.entries.filter((entry) => !bySource.includes(entry))
   notify(context, {

@@ -13,7 +13,8 @@ import {
   type TrainingOptions,
   wholeNumber,
 } from '../pipeline/model-options.ts'
-import { type ResolvedOptions, resolveOptions, type SelectOptions } from '../pipeline/options.ts'
+import { needsOf, type ResolvedOptions, resolveOptions, type SelectOptions } from '../pipeline/options.ts'
+import type { Asking } from '../pipeline/plan-signals.ts'
 import { poolName } from '../pipeline/pool-options.ts'
 import type { Json } from '../runs/hash.ts'
 import { type Entry, parseMethods } from './specification.ts'
@@ -212,6 +213,12 @@ export function entryOptions(
   const own = ofEntry(base, entry, budget.text)
   // What opening the proxy has found.
   return { ...own, maxLength: options.maxLength, revision: options.revision }
+}
+
+/** An entry with what it needs. */
+export function askingOf(...of: Parameters<typeof entryOptions>): Asking {
+  const options = entryOptions(...of)
+  return { options, needs: needsOf(options) }
 }
 
 /** What reads a budget, whose faults are those of `--budgets` here. */

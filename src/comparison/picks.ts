@@ -11,7 +11,7 @@ import { mostCheckpoints } from '../pipeline/recording.ts'
 import { type ComputedSignals, checkNeeds, computeSignals, type SignalSources } from '../pipeline/signals.ts'
 import { writeFileAtomic } from '../runs/files.ts'
 import { writeNpy } from '../signals/npy.ts'
-import { type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
+import { askingOf, type CompareOptions, entryOptions, type ResolvedCompareOptions } from './options.ts'
 import type { Entry } from './specification.ts'
 import { pickRows } from './target-model.ts'
 
@@ -56,10 +56,7 @@ export async function pickAll(
   const deterministic = new Set(options.entries.map(({ label }) => label))
   const told: Told = new Map()
   // One training run of the proxy serves methods that read it at different numbers of checkpoints.
-  const asking = options.entries.map((entry) => {
-    const own = entryOptions(options, source.asked, entry, options.budgets[0])
-    return { options: own, needs: needsOf(own) }
-  })
+  const asking = options.entries.map((entry) => askingOf(options, source.asked, entry, options.budgets[0]))
   const recording = { checkpoints: Math.max(1, mostCheckpoints(asking)), columns: 'even' as const }
   for (const entry of options.entries) {
     const stages: StageTime[] = []

@@ -5,8 +5,7 @@ import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import type { Device, DeviceName } from '../engine/session.ts'
 import { resolveBudget } from '../methods/budget.ts'
 import { countParameters } from '../models/parameters.ts'
-import { type Counted, countTokens, readTexts } from '../pipeline/counted.ts'
-import { needsOf } from '../pipeline/options.ts'
+import { type Counted, countTokens, cutTokens, readTexts } from '../pipeline/counted.ts'
 import { calibrate, flopsOf, trainingBytes } from '../pipeline/plan-proxy.ts'
 import { planSignals, type SignalsPlan } from '../pipeline/plan-signals.ts'
 import type { PipelineContext } from '../pipeline/pool-options.ts'
@@ -17,9 +16,9 @@ import { checkNeeds, shortestRow } from '../pipeline/signals.ts'
 import { planBatches } from '../training/batches.ts'
 import { scoringTokens } from '../training/trajectories.ts'
 import {
+  askingOf,
   atBudgets,
   type CompareOptions,
-  entryOptions,
   type ResolvedCompareOptions,
   resolveCompareOptions,
 } from './options.ts'
@@ -89,12 +88,12 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   await using _target = { [Symbol.asyncDispose]: async () => opened.pretrained?.[Symbol.asyncDispose]() }
   const texts = await readTexts(dataset, signal)
   const { rows } = texts
-  const bySource = texts.sources ? [] : goingBySource(options.entries).filter(({ ifPossible }) => ifPossible)
+  const bySource = texts.sources ? [] : goingBySource(options.entries)
   const entries = options.entries.filter((entry) => !bySource.includes(entry))
   const counting = { onBadRow: options.onBadRow, signal }
   const { maxLength } = options
   const counted = await countTokens(dataset, texts, { ...counting, maxLength, tokenizer: pretrained?.tokenizer })
-  const cut = total(counted.lengths, maxLength)
+  const { cut } = counted
   const shortest = shortestRow(counted.lengths, maxLength)
   const budgets = options.budgets.map((budget) =>
     atBudgets(() => resolveBudget(budget, { rows, tokens: cut, ...(counted.exact && { shortest }) })),
@@ -102,12 +101,8 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }
   const picks = pickRows(budgets, { rows, tokens: cut })
   const largest = options.budgets[picks.indexOf(Math.max(...picks))]
-  const asking = entries.map((entry) => {
-    const own = entryOptions(options, asked, entry, largest)
-    const needs = needsOf(own)
-    checkNeeds(entry.method.name, needs, texts)
-    return { options: own, needs }
-  })
+  const asking = entries.map((entry) => askingOf(options, asked, entry, largest))
+  for (const { options: own, needs } of asking) checkNeeds(own.method.name, needs, texts)
   const signals = await planSignals(asking, { dataset, counted, device, pretrained, signal })
   const same = opened.pretrained?.tokenizer.hash === pretrained?.tokenizer.hash
   const window = opened.options.maxLength
@@ -133,7 +128,7 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
     ...targets.seconds,
   ]
   const wanted = options.metrics.filter((name) => name !== 'nll')
-  const testRows = tests.reduce((sum, test) => sum + test.rows, 0)
+  const scored = tests.reduce((sum, test) => sum + test.rows, 0) * (targets.facts.count + targets.facts.untouched)
   const picked = entries.length * options.seeds.length * picks.reduce((sum, count) => sum + count, 0)
   return {
     rows,
@@ -160,7 +155,7 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
         300_000 +
         signals.diskBytes +
         4 * picked +
-        4 * (1 + wanted.length) * testRows * (targets.facts.count + targets.facts.untouched) +
+        4 * (1 + wanted.length) * scored +
         12 * targets.facts.trained +
         (targets.facts.keptBytes ?? 0),
     ),
@@ -170,7 +165,7 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
       answers: {
         metrics: wanted,
         // A program is asked for first, and an answer where that left none.
-        texts: (options.programs ? 2 : 1) * testRows * (targets.facts.count + targets.facts.untouched),
+        texts: (options.programs ? 2 : 1) * scored,
         maxNewTokens: options.maxNewTokens,
       },
     }),
@@ -178,9 +173,6 @@ export async function planCompare(asked: CompareOptions, pipeline: PipelineConte
     run: options.run,
   }
 }
-
-const total = (lengths: Uint32Array, maxLength: number) =>
-  lengths.reduce((sum, length) => sum + Math.min(length, maxLength), 0)
 
 /** A test set in the target's tokens: of the rows that are scored. */
 interface CountedTest {
@@ -252,7 +244,7 @@ async function planTargets({ options, device, opened, counted, tests, picks, met
     const untouched = opened.pretrained ? 1 : seeds.length
     const scored = tests.reduce((sum, { lengths, labels }) => {
       const plan = planBatches(lengths, { tokensPerBatch: scoringTokens(recipe), maxLength: recipe.maxLength })
-      return sum + flopsOf(trainer, plan, labels / total(lengths, recipe.maxLength)).score
+      return sum + flopsOf(trainer, plan, labels / cutTokens(lengths, recipe.maxLength)).score
     }, 0)
     const scoring = (count + untouched) * scored
     const rate = {

@@ -131,8 +131,11 @@ function checkpointsOf(method: Method, options: Record<string, unknown>, means: 
   return pretrained && needs.some(({ signal }) => signal === 'unconditional') ? ['start', 'late'] : ['early', 'late']
 }
 
-/** Methods that go by source. */
+/** Of the methods that `all` stands for, those that go by source: what a pool that names none leaves out. */
 export const goingBySource = (entries: readonly Entry[]): Entry[] =>
-  entries.filter(({ method, options }) => method.needs(options, 'rows').some(({ signal }) => signal === 'source'))
+  entries.filter(
+    ({ method, options, ifPossible }) =>
+      ifPossible && method.needs(options, 'rows').some(({ signal }) => signal === 'source'),
+  )
 
 const camel = (name: string) => name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())

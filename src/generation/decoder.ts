@@ -122,7 +122,7 @@ function largest(hidden: Tensor, output: Tensor, weights: TensorMap, rows: numbe
   if (norm === 0) return argmax(matmul(hidden, output, { transposeB: true }))
   return argmaxProduct(hidden, output, {
     norm,
-    ...(rows <= FEW_ROWS && { screen: () => screenOf(data, d) }),
+    ...(rows <= FEW_ROWS && { screen: () => screenOf(data, d, norm) }),
   })
 }
 

@@ -65,7 +65,7 @@ export interface Generator {
 
 /** Tokens of prompts that are read in one run, at most. */
 const TOKENS_PER_READING = 2048
-const DEFAULT_BATCH = 16
+export const DEFAULT_BATCH = 16
 
 /**
  * Compiles a model for generation. A continuation y of a prompt x is y_t = argmax p(. | x, y_<t), the lowest id of equal ones, or with a temperature

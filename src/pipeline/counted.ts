@@ -39,7 +39,8 @@ export interface Counted extends TokenRows {
   tokens: number
   /** Labels of each row inside the window. */
   inWindow: Uint32Array
-  /** Share of the tokens inside the window that are labels. */
+  /** Tokens inside the window, and the share of them that are labels. */
+  cut: number
   density: number
   tokenizer: Tokenizer
   vocabularySize: number
@@ -48,6 +49,10 @@ export interface Counted extends TokenRows {
   /** Time to train the tokenizer and tokenise the whole pool. */
   secondsForPool: number
 }
+
+/** Tokens of rows that are cut to the window. */
+export const cutTokens = (lengths: Uint32Array, maxLength: number): number =>
+  lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
 
 export interface CountOptions {
   /** Default: one that is trained on the rows. */
@@ -86,12 +91,13 @@ export async function countTokens(
   const ofRows = (name: 'length' | 'labels' | 'inWindow') =>
     Uint32Array.from({ length: rows }, (_, row) => sampled[Math.floor(row / stride)][name])
   const [lengths, inWindow] = [ofRows('length'), ofRows('inWindow')]
+  const cut = cutTokens(lengths, maxLength)
   const sum = (values: Uint32Array) => values.reduce((total, value) => total + value, 0)
   return {
     count: rows,
     ...{ lengths, inWindow, labels: ofRows('labels') },
     tokens: sum(lengths),
-    density: sum(inWindow) / sum(lengths.map((length) => Math.min(length, maxLength))),
+    ...{ cut, density: sum(inWindow) / cut },
     tokenizer,
     vocabularySize: tokenizer.vocabularySize,
     exact: stride === 1 && (given !== undefined || textBytes <= TOKENIZER_BYTES),

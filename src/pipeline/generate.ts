@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { type Dataset, openDataset } from '../dataset/dataset.ts'
 import { checkOutput } from '../dataset/output.ts'
 import { WinnowError } from '../errors.ts'
+import { DEFAULT_BATCH } from '../generation/generator.ts'
 import { endTokens, referenceTokens, textPrefix } from '../generation/prompts.ts'
 import type { Notice } from '../methods/method.ts'
 import { isNano } from '../models/nano.ts'
@@ -12,7 +13,7 @@ import { createAtomicFile } from '../runs/files.ts'
 import type { FileRecord, Json } from '../runs/hash.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TokenRows } from '../training/rows.ts'
-import { type Context, notify, openContext } from './context.ts'
+import { type Context, ending, notify, openContext } from './context.ts'
 import { isOwnRun } from './earlier-run.ts'
 import {
   ANSWER,
@@ -130,12 +131,8 @@ export async function generateTexts(
       tokens: facts.tokens,
       ended: { window: facts.window, length: facts.unended },
       out: { path: options.out, bytes: record.size, sha256: record.sha256 },
-      run: run.directory,
       model: { name: pretrained.name, revision: pretrained.files.source.revision },
-      notices: context.notices,
-      device: options.device,
-      seconds: (performance.now() - started) / 1000,
-      stages: context.stages,
+      ...ending(context, started),
     }
   } catch (error) {
     await run.update({ status: 'failed' }).catch(() => undefined)
@@ -181,7 +178,7 @@ export function resolveGenerateOptions(options: GenerateTextsOptions): ResolvedG
     maxNewTokens: wholeNumber(options.maxNewTokens, 256, '--max-new-tokens', 1),
     ...{ temperature, topP, samples },
     topK: options.topK === undefined ? undefined : wholeNumber(options.topK, 0, '--top-k', 1),
-    batch: wholeNumber(options.batch, 16, '--batch', 1),
+    batch: wholeNumber(options.batch, DEFAULT_BATCH, '--batch', 1),
   }
 }
 

@@ -9,7 +9,7 @@ import type { Counted } from './counted.ts'
 import { findScores, readLosses } from './loss-files.ts'
 import type { ResolvedOptions } from './options.ts'
 import { planProxy, scoringPasses } from './plan-proxy.ts'
-import { type ComparedPlan, type PlanOf, planCompared } from './plan-vectors.ts'
+import { type ComparedPlan, distinctNeeds, type PlanOf, planCompared } from './plan-vectors.ts'
 import type { Pretrained } from './pretrained.ts'
 import { mostCheckpoints, readsHidden } from './recording.ts'
 import type { SelectPlan } from './result.ts'
@@ -110,8 +110,7 @@ async function planImport({ signals, memoryLimit }: ResolvedOptions, rows: numbe
 }
 
 function clusteringTime(needs: readonly SignalNeed[], rows: number): { stage: string; seconds: number }[] {
-  const distinct = new Map(needs.map((need) => [JSON.stringify(need), need]))
-  return [...distinct.values()].flatMap((need) => {
+  return distinctNeeds(needs).flatMap((need) => {
     if (need.signal !== 'clusters') return []
     const clusters = need.clusters === 'auto' ? defaultClusterCount(rows) : need.clusters
     const work = rows * need.restarts * need.iterations * (clusters / 100)

@@ -73,11 +73,15 @@ export async function planCompared(
   })
   plan.diskBytes += byVectors.size * ((imported ? 0 : 4 * dimensions * (rows + targets)) + 24 * rows)
   for (const same of byVectors.values()) {
-    const distinct = new Map(same.flat().map((need) => [JSON.stringify(need), need]))
-    for (const need of distinct.values()) plan.seconds.push(...stagesOf(need, { rows, targets, dimensions }))
+    for (const need of distinctNeeds(same.flat())) plan.seconds.push(...stagesOf(need, { rows, targets, dimensions }))
   }
   return plan
 }
+
+/** Needs that are the same have one result. */
+export const distinctNeeds = (needs: readonly SignalNeed[]): SignalNeed[] => [
+  ...new Map(needs.map((need) => [JSON.stringify(need), need])).values(),
+]
 
 function vectorsOf(needs: readonly SignalNeed[], { embedding }: ResolvedOptions): string {
   const need = needs.find(({ signal }) => signal === 'embeddings') as Extract<SignalNeed, { signal: 'embeddings' }>

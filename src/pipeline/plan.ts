@@ -34,7 +34,7 @@ export async function planSelect(
   const { tokenizer } = pretrained ?? {}
   const { maxLength, onBadRow } = options
   const counted = await countTokens(dataset, texts, { tokenizer, ...{ maxLength, onBadRow }, signal })
-  const cut = counted.lengths.reduce((total, length) => total + Math.min(length, maxLength), 0)
+  const { cut } = counted
   const needs = needsOf(options)
   checkNeeds(options.method.name, needs, texts)
   const device: Device = { ort, name: options.device, threads: options.threads, precision: options.precision }

@@ -50,10 +50,10 @@ export function largestNorm(matrix: Float32Array, d: number): number {
   })
 }
 
-/** Quantises a matrix [n, d] by rows, round to nearest. O(n d); 1 byte an entry and 8 a row. Throws as `largestNorm`. */
-export function screenOf(matrix: Float32Array, d: number): Screen {
+/** Quantises a matrix [n, d] by rows, round to nearest; `largest`: its `largestNorm`. O(n d); 1 byte an entry and 8 a row. */
+export function screenOf(matrix: Float32Array, d: number, largest = largestNorm(matrix, d)): Screen {
   const n = matrix.length / d
-  const norm = Math.max(largestNorm(matrix, d), LEAST)
+  const norm = Math.max(largest, LEAST)
   const quantised = new Int8Array(n * d)
   const [scale, bound] = [new Float32Array(n), new Float32Array(n)]
   // Half a step of each entry of h against the whole row, and both products' rounding; twice that, for what is rounded on the way.
